@@ -1,0 +1,353 @@
+"""Every message that travels through Tidemill's topics: the only place where a payload is defined.
+
+Strict inside (unknown fields are refused), lenient at the door (`LabeledReview`). Each event carries `event_version`;
+a reader refuses a version newer than its own, so that an old service never half-understands a new event.
+"""
+
+import uuid
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StringConstraints
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+def new_id() -> str:
+    """A random identifier, sortable enough for logs: 32 hexadecimal characters."""
+    return uuid.uuid4().hex
+
+
+def utc_now() -> datetime:
+    """The time now, with its zone."""
+    return datetime.now(UTC)
+
+
+class Event(BaseModel):
+    """What every strict event shares: frozen, nothing unknown, a version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    ce_type: ClassVar[str] = ""
+    event_version: Literal[1] = 1
+
+
+class Origin(BaseModel):
+    """Where a review came from: one record of `reviews.labeled`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    partition: NonNegativeInt
+    offset: NonNegativeInt
+
+
+class Side(StrEnum):
+    """What a row may be used for; fixed for ever by the hash of its text."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    CALIBRATION = "calibration"
+    HOLDOUT = "holdout"
+
+
+class RejectionReason(StrEnum):
+    """Why a record of `reviews.labeled` was rejected: a closed set, each a metric label."""
+
+    NOT_UTF8 = "not_utf8"
+    NOT_JSON = "not_json"
+    WRONG_SHAPE = "wrong_shape"
+    UNKNOWN_LABEL = "unknown_label"
+    FUTURE_VERSION = "future_version"
+    EMPTY = "empty"
+    TOO_SHORT = "too_short"
+    TOO_LONG = "too_long"
+    CONTROL_CHARACTERS = "control_characters"
+    SYMBOLS = "symbols"
+    REPETITION = "repetition"
+    LANGUAGE = "language"
+
+
+class SetAside(StrEnum):
+    """Why a curated review of a window is kept out of it."""
+
+    DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
+    CONFLICT = "conflict"
+    SPLIT_CONFLICT = "split_conflict"
+
+
+class LabeledReview(BaseModel):
+    """What users publish. Only `text` and `label` are needed; fields that we do not know are ignored.
+
+    `label` is a class name, a number or a configured alias; null means text without a label.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    ce_type: ClassVar[str] = "tidemill.review.labeled"
+    text: str = Field(description="The review as written.")
+    label: str | int | float | bool | None = Field(description="Class name, number or alias; null: unlabelled.")
+    id: str | int | None = Field(None, description="The publisher's own id. Default: derived from the origin.")
+    split: Literal["train", "test"] | None = Field(None, description="'test': never trained on.")
+    source: str | None = Field(None, max_length=200, description="Where the review was written.")
+    created_at: datetime | None = Field(None, description="When it was written; data only, never used as a clock.")
+    prediction_id: str | None = Field(None, max_length=200, description="The served prediction that this answers.")
+    event_version: int = Field(1, description="Newer than 1 is rejected, not guessed at.")
+
+
+class CuratedReview(Event):
+    """A review that passed curation: normalised, masked, labelled, assigned to a side."""
+
+    ce_type: ClassVar[str] = "tidemill.review.curated"
+    id: str = Field(description="The publisher's id, or PARTITION-OFFSET of the origin.")
+    text: str = Field(description="Normalised and masked text.")
+    label: NonNegativeInt = Field(description="Class id, an index into the stream's label names.")
+    side: Side
+    marked_test: bool = Field(description="The publisher said test; if `side` is not holdout, a split conflict.")
+    source: str | None = None
+    created_at: datetime | None = None
+    prediction_id: str | None = None
+    origin: Origin
+    published_at: datetime = Field(description="Broker time of the record in `reviews.labeled`.")
+
+
+class UnlabeledReview(Event):
+    """A review without a label, curated like the others; kept for domain adaptation."""
+
+    ce_type: ClassVar[str] = "tidemill.review.unlabeled"
+    id: str
+    text: str
+    side: Side
+    source: str | None = None
+    created_at: datetime | None = None
+    origin: Origin
+    published_at: datetime
+
+
+class Trigger(StrEnum):
+    """What closed a window."""
+
+    COUNT = "count"
+    AGE = "age"
+    PER_CLASS = "per_class"
+    MAX_ROWS = "max_rows"
+    OPERATOR = "operator"
+    DRIFT = "drift"
+
+
+class SplitRecord(BaseModel):
+    """How a stream splits its reviews; fixed at the stream's first window."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    salt: str
+    holdout_share: NonNegativeInt = Field(description="Thousandths of reviews held out.")
+    calibration_share: NonNegativeInt = Field(description="Thousandths for the temperature.")
+    validation_share: NonNegativeInt = Field(description="Thousandths for early stopping.")
+    normaliser_version: str
+
+
+class SetAsideRow(BaseModel):
+    """One curated review that a window kept out, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    offset: NonNegativeInt = Field(description="Offset in `reviews.curated`.")
+    reason: SetAside
+
+
+class Snapshot(BaseModel):
+    """A window's rows as written to the archive."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    path: str = Field(description="Below the archive's root; its name holds the digest.")
+    sha256: Sha256
+    size_bytes: PositiveInt
+
+
+class ClosedWindow(Event):
+    """The manifest of one window: an immutable, contiguous offset range of `reviews.curated`."""
+
+    ce_type: ClassVar[str] = "tidemill.window.closed"
+    window_id: str = Field(description="w- and the first offset, ten digits: w-0000001200.")
+    sequence: NonNegativeInt = Field(description="0 for the stream's first window.")
+    first_offset: NonNegativeInt
+    last_offset: NonNegativeInt = Field(description="Offset of the last review in the range, inclusive.")
+    reviews: PositiveInt = Field(description="Curated reviews in the range: kept + set aside.")
+    kept: NonNegativeInt
+    set_aside: tuple[SetAsideRow, ...]
+    sides: dict[Side, NonNegativeInt] = Field(description="Kept rows by side.")
+    labels: dict[str, NonNegativeInt] = Field(description="Kept rows by label name.")
+    sources: dict[str, NonNegativeInt] = Field(description="Kept rows by source, the largest 50; rest under 'other'.")
+    label_names: tuple[str, ...]
+    origins: dict[str, tuple[int, int]] = Field(description="Partition of `reviews.labeled` -> (lowest, highest) offset.")
+    first_published_at: datetime
+    last_published_at: datetime
+    trigger: Trigger
+    trigger_detail: str
+    trainable: bool
+    not_trainable_because: str | None = None
+    split: SplitRecord
+    snapshot: Snapshot
+    closed_at: datetime
+    trace_parent: str | None = None
+
+
+class TrainingMetrics(BaseModel):
+    """What a training job measured."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    steps: NonNegativeInt
+    rows_seen: NonNegativeInt
+    tokens_seen: NonNegativeInt
+    final_loss: float
+    seconds: float
+    rows_per_second: float
+    temperature: float
+
+
+class CandidateStatus(StrEnum):
+    """How a window's training ended."""
+
+    READY = "ready"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class Candidate(Event):
+    """A challenger for the gate, or the reason why a window has none."""
+
+    ce_type: ClassVar[str] = "tidemill.model.candidate"
+    window_id: str
+    window_ids: tuple[str, ...] = Field(description="All windows of new rows, the newest last.")
+    status: CandidateStatus
+    reason: str | None = Field(None, description="Why failed or skipped.")
+    version: str | None = Field(None, description="Model version in the registry.")
+    run_id: str | None = None
+    model_digest: Sha256 | None = None
+    parent_version: str | None = Field(None, description="Version that training started from; null: the base model.")
+    replay_window_ids: tuple[str, ...] = ()
+    metrics: TrainingMetrics | None = None
+    created_at: datetime
+
+
+class Verdict(StrEnum):
+    """What the gate says."""
+
+    PROMOTE = "promote"
+    REJECT = "reject"
+    UNDECIDED = "undecided"
+    ROLLBACK = "rollback"
+
+
+class Outcome(StrEnum):
+    """What one gate term says."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class TermResult(BaseModel):
+    """One gate term with the numbers it was judged on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    name: str
+    outcome: Outcome
+    guard: bool = Field(description="True: must pass. False: reported only.")
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
+    rows: NonNegativeInt = 0
+    need_rows: NonNegativeInt | None = Field(None, description="Labels that would settle it, about an even chance.")
+    detail: str = Field(description="One sentence with both numbers.")
+
+
+class Score(BaseModel):
+    """A model's quality on one set of rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model: str = Field(description="'challenger', 'champion' or 'baseline'.")
+    rows_name: str = Field(description="'fresh': this window's hold-out; 'pool': the latest held-out rows.")
+    rows: NonNegativeInt
+    metrics: dict[str, float]
+
+
+class Decision(Event):
+    """One entry of the ledger `models.decisions`: the only thing that may move the champion."""
+
+    ce_type: ClassVar[str] = "tidemill.model.decision"
+    number: PositiveInt = Field(description="Place in the ledger, 1 first, without gaps.")
+    version: str | None = Field(description="The version decided on; null if the window has no model.")
+    window_id: str | None = Field(description="Null for an operator's rollback.")
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    need_rows: NonNegativeInt | None = None
+    champion_before: str | None
+    champion_after: str | None
+    run_id: str | None = None
+    model_digest: Sha256 | None = Field(None, description="Digest of `version`'s files.")
+    terms: tuple[TermResult, ...] = ()
+    scores: tuple[Score, ...] = ()
+    numbers: dict[str, float] = Field(default_factory=dict, description="Counts, evidence, interval: enough to recompute.")
+    policy: dict[str, Any] = Field(default_factory=dict, description="The gate's settings as used.")
+    quarantined: bool = Field(False, description="The window's held-out rows leave the pool; its rows are not replayed.")
+    decided_by: str = Field("gate", description="'gate', or who rolled back.")
+    decided_at: datetime
+
+
+class ServedPrediction(Event):
+    """One answer that the server gave."""
+
+    ce_type: ClassVar[str] = "tidemill.prediction.served"
+    prediction_id: str
+    version: str
+    text_sha256: Sha256 = Field(description="Digest of the prepared text; the text itself stays with the server.")
+    label: str
+    score: float
+    scores: dict[str, float]
+    replica_id: str
+    served_at: datetime
+
+
+class CommandKind(StrEnum):
+    """What an operator may ask of the services."""
+
+    CLOSE_WINDOW = "close_window"
+    RELEASE_WINDOW = "release_window"
+    ROLLBACK = "rollback"
+
+
+class Command(Event):
+    """An operator's order; recorded for ever with who and why."""
+
+    ce_type: ClassVar[str] = "tidemill.control.command"
+    command_id: str
+    kind: CommandKind
+    target: str | None = Field(None, description="Window id or version; null: the open window / the version before.")
+    who: str = Field(min_length=1)
+    why: str = Field(min_length=1)
+    issued_at: datetime
+
+
+class ServerPhase(StrEnum):
+    """What a server is doing about its model."""
+
+    WAITING = "waiting"
+    DOWNLOADING = "downloading"
+    VERIFYING = "verifying"
+    LOADING = "loading"
+    WARMING = "warming"
+    SERVING = "serving"
+    DRAINING = "draining"
+    FAILED = "failed"
+
+
+class ServerState(Event):
+    """What one replica serves; the last one per replica counts."""
+
+    ce_type: ClassVar[str] = "tidemill.server.state"
+    replica_id: str
+    version: str | None
+    phase: ServerPhase
+    reason: str | None = None
+    url: str | None = None
+    at: datetime

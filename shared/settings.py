@@ -1,0 +1,425 @@
+"""Every setting of Tidemill: one typed tree.
+
+Precedence, lowest first: the defaults here, the file named by `TIDEMILL_CONFIG` (default `tidemill.toml` in the
+working folder), environment variables `TIDEMILL_SECTION__FIELD`. A field that does not exist is refused by name.
+"""
+
+import os
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from shared.errors import ConfigurationError
+from shared.events import SplitRecord
+
+CONFIG_VARIABLE = "TIDEMILL_CONFIG"
+DEFAULT_CONFIG_FILE = "tidemill.toml"
+
+
+class Section(BaseModel):
+    """One part of the tree: frozen, nothing unknown, defaults checked too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class StreamSettings(Section):
+    """What one stream of reviews is. One stream, one model; several streams differ in `prefix`."""
+
+    prefix: str = Field("", pattern=r"^[a-z0-9_-]*$", description="Before topics, groups and models. '': none.")
+    model: str = Field("sentiment", pattern=r"^[a-z0-9_-]+$", description="Registered model, after the prefix.")
+    labels: tuple[str, ...] = Field(("negative", "positive"), min_length=2, description="Class names; order gives ids.")
+    aliases: dict[str, str] = Field(
+        {"neg": "negative", "pos": "positive"}, description="Other spellings of a label -> its class name."
+    )
+
+    @model_validator(mode="after")
+    def _aliases_name_labels(self) -> "StreamSettings":
+        unknown = sorted(set(self.aliases.values()) - set(self.labels))
+        if unknown and "aliases" in self.model_fields_set:
+            raise ValueError(f"aliases point to unknown labels {unknown}; labels are {list(self.labels)}")
+        return self
+
+    @property
+    def registered_model(self) -> str:
+        """The model's name in the registry."""
+        return f"{self.prefix}.{self.model}" if self.prefix else self.model
+
+    def identity(self, role: str) -> str:
+        """A group's, client's or transaction's name within this stream, e.g. `tidemill.windower`."""
+        return f"{self.prefix or 'tidemill'}.{role}"
+
+
+class KafkaSettings(Section):
+    """How to reach Kafka, and how patient to be."""
+
+    bootstrap_servers: str | None = Field(None, description="host:port,… of an external Kafka. Null: the embedded one.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = None
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+    ssl_cafile: str | None = Field(None, description="PEM file of the authority that signed the brokers.")
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    replication_factor: int = Field(1, ge=1, description="Of topics that Tidemill creates.")
+    labeled_partitions: int = Field(3, ge=1, description="Partitions of `reviews.labeled` at creation.")
+    bootstrap_timeout_seconds: float = Field(5.0, gt=0, description="For one attempt; attempts are repeated.")
+    request_timeout_seconds: float = Field(15.0, gt=0, description="For one request to a broker.")
+    session_timeout_seconds: float = Field(10.0, gt=0, description="A member silent for this long leaves its group.")
+    heartbeat_seconds: float = Field(1.0, gt=0, description="Between heartbeats; bounds the time of a rebalance.")
+    transaction_timeout_seconds: float = Field(15.0, gt=0, description="The broker aborts older transactions.")
+    commit_watchdog_seconds: float = Field(60.0, gt=0, description="A commit that takes longer ends the process.")
+    poll_seconds: float = Field(0.5, ge=0.1, description="One wait for records.")
+    max_poll_records: int = Field(2000, ge=1, description="Records of one poll, so of one transaction.")
+    startup_patience_seconds: float = Field(600.0, gt=0, description="How long a service waits for Kafka at start.")
+
+
+class RegistrySettings(Section):
+    """How to reach MLflow."""
+
+    tracking_uri: str | None = Field(None, description="URL of an external MLflow server. Null: the embedded one.")
+    experiment: str = Field("tidemill", description="Experiment that runs are logged to, after the prefix.")
+    timeout_seconds: float = Field(10.0, gt=0, description="For one HTTP request.")
+    upload_timeout_seconds: float = Field(120.0, gt=0, description="For one artifact file.")
+    attempts: int = Field(5, ge=1, description="For one call, before it fails as unavailable.")
+    keep_versions: int = Field(5, ge=1, description="Newest versions whose weights are kept, beside the champion.")
+
+
+class ArchiveSettings(Section):
+    """Where window snapshots are kept."""
+
+    url: str | None = Field(None, description="Folder or s3://bucket/prefix. Null: HOME/archive.")
+    orphan_seconds: float = Field(86_400.0, gt=0, description="Age at which a snapshot without manifest is deleted.")
+
+
+class QualitySettings(Section):
+    """What a review must be to be learned from."""
+
+    min_chars: int = Field(3, ge=1, description="Characters after normalisation.")
+    max_chars: int = Field(50_000, ge=1, description="Characters after normalisation.")
+    max_symbol_share: float = Field(0.5, ge=0, le=1, description="Of characters that are neither letter nor space.")
+    max_control_share: float = Field(0.05, ge=0, le=1, description="Of control characters in the raw text.")
+    max_char_run: int = Field(50, ge=2, description="Longest run of one character.")
+    max_repetition: float = Field(0.7, ge=0, le=1, description="Share of words that repeat the commonest word.")
+    repetition_min_words: int = Field(12, ge=2, description="Texts with fewer words are not judged for repetition.")
+    languages: tuple[str, ...] = Field(("en",), description="ISO 639-1 codes; empty: any language.")
+    language_min_chars: int = Field(120, ge=1, description="Shorter texts are not judged for language.")
+    language_min_confidence: float = Field(0.9, ge=0, le=1, description="To say that a text is in another language.")
+
+
+class DuplicateSettings(Section):
+    """What counts as the same review."""
+
+    near_threshold: float = Field(0.8, gt=0, le=1, description="Estimated Jaccard similarity of word shingles.")
+    permutations: int = Field(64, ge=16, description="MinHash size; more is more exact and slower.")
+    shingle_words: int = Field(3, ge=1, description="Words in one shingle.")
+    min_shingles: int = Field(5, ge=1, description="Texts with fewer shingles are compared exactly only.")
+    remembered_windows: int = Field(10, ge=0, description="Earlier windows whose reviews are compared too.")
+
+
+class SplitSettings(Section):
+    """How reviews are parted by the hash of their text. Fixed for a stream's life."""
+
+    salt: str = Field("tidemill", min_length=1, description="Another salt is another split.")
+    holdout_share: int = Field(200, ge=1, le=850, description="Thousandths held out for the gate.")
+    calibration_share: int = Field(50, ge=0, le=100, description="Thousandths for the temperature.")
+    validation_share: int = Field(50, ge=0, le=100, description="Thousandths for early stopping.")
+
+    def record(self, normaliser_version: str) -> SplitRecord:
+        """What is written into each manifest and compared at start."""
+        return SplitRecord(normaliser_version=normaliser_version, **self.model_dump())
+
+
+class CountTriggerSettings(Section):
+    kind: Literal["count"] = "count"
+    rows: int = Field(1000, ge=1, description="Kept rows, held-out ones included.")
+
+
+class AgeTriggerSettings(Section):
+    kind: Literal["age"] = "age"
+    seconds: float = Field(3600.0, gt=0, description="Broker time since the window's oldest review was published.")
+
+
+class PerClassTriggerSettings(Section):
+    kind: Literal["per_class"] = "per_class"
+    rows: int = Field(100, ge=1, description="Kept training rows of every class.")
+
+
+TriggerSettings = Annotated[
+    CountTriggerSettings | AgeTriggerSettings | PerClassTriggerSettings, Field(discriminator="kind")
+]
+
+
+class WindowSettings(Section):
+    """When a window closes."""
+
+    triggers: tuple[TriggerSettings, ...] = Field(
+        (CountTriggerSettings(), AgeTriggerSettings()), min_length=1, description="The first that fires closes."
+    )
+    min_rows: int = Field(50, ge=1, description="Kept training rows that a trainable window needs.")
+    max_rows: int = Field(20_000, ge=1, description="Curated reviews at which a window closes, trainable or not.")
+    max_age_seconds: float = Field(7 * 86_400.0, gt=0, description="Age at which it closes, trainable or not.")
+    tick_seconds: float = Field(1.0, gt=0, description="Between looks at the clock when nothing arrives.")
+
+
+class IngestorSettings(Section):
+    """Curation and windows."""
+
+    instance: str = Field("0", pattern=r"^[A-Za-z0-9_-]+$", description="Names this curator among several.")
+    mask_personal_data: bool = Field(True, description="E-mails, phones, cards, IBANs, IPs, URLs become placeholders.")
+    quality: QualitySettings = QualitySettings()
+    duplicates: DuplicateSettings = DuplicateSettings()
+    split: SplitSettings = SplitSettings()
+    window: WindowSettings = WindowSettings()
+
+
+class ModelSettings(Section):
+    """The classifier itself."""
+
+    base: str = Field("bundled", description="'bundled', a hub name, or a folder. 'tiny': random, for tests.")
+    base_revision: str | None = Field(None, description="Commit of a hub model; pin it.")
+    max_tokens: int = Field(512, ge=8, description="Longer texts are truncated, and the answer says so.")
+    token_budget: int = Field(4096, ge=8, description="Padded tokens of one inference batch.")
+    threads: int | None = Field(None, ge=1, description="Of torch, per process. Null: torch's own choice.")
+    device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:1'.")
+
+
+class TrainingSettings(Section):
+    """How a window is learned."""
+
+    start: Literal["champion", "base"] = Field("champion", description="Weights that training starts from.")
+    backlog: Literal["each", "merge"] = Field("each", description="Waiting windows: one model each, or one for all.")
+    replay_share: float = Field(0.5, ge=0, description="Rows of earlier windows, per new row.")
+    epochs: float = Field(2.0, gt=0)
+    batch_rows: int = Field(16, ge=1)
+    learning_rate: float = Field(1e-4, gt=0, description="Peak, for AdamW.")
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_share: float = Field(0.1, ge=0, le=1, description="Of all steps; then cosine down to a tenth.")
+    max_grad_norm: float = Field(1.0, gt=0)
+    max_tokens: int = Field(256, ge=8, description="Longer rows are truncated in training.")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the device has it.")
+    seed: int = Field(17, ge=0, description="With the window's sequence, seeds everything.")
+    checkpoint_steps: int = Field(50, ge=1, description="Between checkpoints.")
+    log_steps: int = Field(5, ge=1, description="Between points of the loss curve.")
+    processes: int = Field(1, ge=1, description="torchrun processes.")
+    attempts: int = Field(3, ge=1, description="Failures after which the window yields a failed candidate.")
+    decision_wait_seconds: float = Field(900.0, ge=0, description="For the candidate before this one to be decided.")
+    timeout_seconds: float = Field(6 * 3600.0, gt=0, description="A job that runs longer is killed.")
+
+
+class AnswersTermSettings(Section):
+    kind: Literal["answers"] = "answers"
+    guard: bool = True
+
+
+class MetricsTermSettings(Section):
+    kind: Literal["metrics_complete"] = "metrics_complete"
+    guard: bool = True
+
+
+class ProvenWorseTermSettings(Section):
+    kind: Literal["proven_worse"] = "proven_worse"
+    guard: bool = True
+    odds: float = Field(10.0, gt=1, description="Evidence of harm at which a challenger is rejected.")
+
+
+class SafeTermSettings(Section):
+    kind: Literal["safe"] = "safe"
+    guard: bool = True
+    margin: float = Field(0.01, ge=0, lt=1, description="Accuracy that may be lost. Against a baseline always 0.")
+    odds: float = Field(20.0, gt=1, description="Evidence at which a challenger is safe.")
+
+
+class AheadTermSettings(Section):
+    kind: Literal["ahead"] = "ahead"
+    guard: bool = True
+
+
+TermSettings = Annotated[
+    AnswersTermSettings | MetricsTermSettings | ProvenWorseTermSettings | SafeTermSettings | AheadTermSettings,
+    Field(discriminator="kind"),
+]
+
+
+class QuarantineSettings(Section):
+    """When a whole window is distrusted."""
+
+    odds: float = Field(10.0, gt=1, description="Evidence of harm on rows of other windows.")
+    drop: float = Field(0.15, gt=0, lt=1, description="Champion's accuracy on the window below its own elsewhere.")
+    alpha: float = Field(0.01, gt=0, lt=1, description="One-sided level for that drop.")
+
+
+class GateSettings(Section):
+    """When a challenger may replace the champion."""
+
+    terms: tuple[TermSettings, ...] = Field(
+        (
+            AnswersTermSettings(),
+            MetricsTermSettings(),
+            ProvenWorseTermSettings(),
+            SafeTermSettings(),
+            AheadTermSettings(),
+        ),
+        min_length=1,
+        description="Every guard must pass. All are recorded.",
+    )
+    pool_rows: int = Field(2000, ge=1, description="Latest held-out rows that every challenger is scored on.")
+    quarantine: QuarantineSettings = QuarantineSettings()
+    baseline: str = Field("vader", description="'vader', 'majority', or a hub model or folder.")
+
+    @model_validator(mode="after")
+    def _has_guards(self) -> "GateSettings":
+        kinds = {term.kind for term in self.terms if term.guard}
+        missing = {"answers", "proven_worse", "safe", "ahead"} - kinds
+        if missing:
+            raise ValueError(f"the gate cannot do without the guards {sorted(missing)}")
+        return self
+
+
+class EvaluatorSettings(Section):
+    """Scoring and the ledger."""
+
+    gate: GateSettings = GateSettings()
+    assert_alias_seconds: float = Field(30.0, gt=0, description="Between comparisons of the alias with the ledger.")
+    attempts: int = Field(3, ge=1, description="To load a candidate, before it is rejected as unusable.")
+
+
+class ServerSettings(Section):
+    """The HTTP server."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65535, description="0: any free port.")
+    replica_id: str = Field("server-0", min_length=1, description="Names this replica in `servers.state`.")
+    max_body_bytes: int = Field(1024 * 1024, ge=1, description="Larger bodies get 413.")
+    max_texts: int = Field(256, ge=1, description="Texts of one request.")
+    max_text_chars: int = Field(50_000, ge=1, description="Characters of one text; longer gets 422.")
+    queue_texts: int = Field(2048, ge=1, description="Texts waiting; beyond, 429.")
+    request_timeout_seconds: float = Field(30.0, gt=0, description="A request that waits longer gets 503.")
+    drain_seconds: float = Field(20.0, gt=0, description="For requests under way at a stop.")
+    retry_after_seconds: int = Field(5, ge=1, description="Told to clients while there is no champion.")
+    check_alias_seconds: float = Field(30.0, gt=0, description="Between looks at the registry's champion.")
+    prediction_sample: float = Field(1.0, ge=0, le=1, description="Share of answers sent to `predictions.served`.")
+    prediction_store_rows: int = Field(100_000, ge=1, description="Texts kept on disk for feedback by prediction id.")
+    known_questions_timeout_seconds: float = Field(60.0, gt=0, description="For a new model to prove itself.")
+
+
+class ServiceSettings(Section):
+    """How every service lives."""
+
+    host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
+    metrics_port: int = Field(0, ge=0, le=65535, description="0: any free port.")
+    drain_seconds: float = Field(20.0, gt=0, description="From SIGTERM to the end, at most.")
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: JSON when not a terminal.")
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIDEMILL_", env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    home: Path = Field(Path(".tidemill"), description="Folder for all local state.")
+    cache: Path = Field(
+        Path("~/.cache/tidemill"), description="Folder for downloads and converted base models; may be shared."
+    )
+    stream: StreamSettings = StreamSettings()
+    kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
+    archive: ArchiveSettings = ArchiveSettings()
+    ingestor: IngestorSettings = IngestorSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    evaluator: EvaluatorSettings = EvaluatorSettings()
+    server: ServerSettings = ServerSettings()
+    service: ServiceSettings = ServiceSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Code, then environment, then the file; the first that names a field wins."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=config_file())
+
+    @cached_property
+    def archive_url(self) -> str:
+        """Where snapshots go."""
+        return self.archive.url or str(self.home.resolve() / "archive")
+
+    @cached_property
+    def cache_folder(self) -> Path:
+        """The cache, absolute."""
+        return self.cache.expanduser().resolve()
+
+    def bootstrap_servers(self) -> str:
+        """Kafka's address.
+
+        Raises:
+            ConfigurationError: It is not set.
+        """
+        return _required(self.kafka.bootstrap_servers, "kafka.bootstrap_servers", "TIDEMILL_KAFKA__BOOTSTRAP_SERVERS")
+
+    def tracking_uri(self) -> str:
+        """MLflow's address.
+
+        Raises:
+            ConfigurationError: It is not set.
+        """
+        return _required(self.registry.tracking_uri, "registry.tracking_uri", "TIDEMILL_REGISTRY__TRACKING_URI")
+
+
+def _required(value: str | None, field: str, variable: str) -> str:
+    if value is None:
+        raise ConfigurationError(f"{field} is not set; set {variable}, or start the local stack with 'tidemill up'")
+    return value
+
+
+def config_file() -> Path:
+    """The settings file that is read if it exists."""
+    return Path(os.environ.get(CONFIG_VARIABLE, DEFAULT_CONFIG_FILE))
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads the tree, from code, environment and file.
+
+    Raises:
+        ConfigurationError: Naming each wrong field, or the file that cannot be read.
+    """
+    explicit = CONFIG_VARIABLE in os.environ
+    if explicit and not config_file().is_file():
+        raise ConfigurationError(f"the settings file {config_file()} named by {CONFIG_VARIABLE} does not exist")
+    _refuse_unknown_variables()
+    try:
+        return Settings(**overrides)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{config_file()} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from error
+
+
+def _refuse_unknown_variables() -> None:
+    """pydantic-settings ignores a variable whose first part names no field, which would hide a typo."""
+    known = {name.upper() for name in Settings.model_fields} | {"CONFIG"}
+    for variable in os.environ:
+        if variable.startswith("TIDEMILL_") and variable.removeprefix("TIDEMILL_").split("__")[0] not in known:
+            raise ConfigurationError(f"environment variable {variable} names no setting; known: {sorted(known)}")
+
+
+def _explain(error: ValidationError) -> str:
+    """One line per wrong field. The rejected value is not quoted: it may be a secret."""
+    lines = [f"{'.'.join(map(str, item['loc'])) or 'settings'}: {item['msg']}" for item in error.errors()]
+    return "settings refused: " + "; ".join(lines)
