@@ -174,9 +174,9 @@ class ClosedWindow(Event):
     set_aside: tuple[SetAsideRow, ...]
     sides: dict[Side, NonNegativeInt] = Field(description="Kept rows by side.")
     labels: dict[str, NonNegativeInt] = Field(description="Kept rows by label name.")
-    sources: dict[str, NonNegativeInt] = Field(description="Kept rows by source, the largest 50; rest under 'other'.")
+    sources: dict[str, NonNegativeInt] = Field(description="Kept rows by source; beyond the largest 50: 'other'.")
     label_names: tuple[str, ...]
-    origins: dict[str, tuple[int, int]] = Field(description="Partition of `reviews.labeled` -> (lowest, highest) offset.")
+    origins: dict[str, tuple[int, int]] = Field(description="Partition of `reviews.labeled` -> (lowest, highest).")
     first_published_at: datetime
     last_published_at: datetime
     trigger: Trigger
@@ -287,10 +287,11 @@ class Decision(Event):
     model_digest: Sha256 | None = Field(None, description="Digest of `version`'s files.")
     terms: tuple[TermResult, ...] = ()
     scores: tuple[Score, ...] = ()
-    numbers: dict[str, float] = Field(default_factory=dict, description="Counts, evidence, interval: enough to recompute.")
+    numbers: dict[str, float] = Field(default_factory=dict, description="Counts, evidence, interval.")
     policy: dict[str, Any] = Field(default_factory=dict, description="The gate's settings as used.")
-    quarantined: bool = Field(False, description="The window's held-out rows leave the pool; its rows are not replayed.")
+    quarantined: bool = Field(False, description="Its held-out rows leave the pool; it is not replayed.")
     decided_by: str = Field("gate", description="'gate', or who rolled back.")
+    command_id: str | None = Field(None, description="The operator's command that this entry answers.")
     decided_at: datetime
 
 

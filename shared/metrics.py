@@ -1,0 +1,242 @@
+"""Every Prometheus metric of Tidemill, declared once: name, unit, help, labels.
+
+Each service makes the groups that it needs with its own registry. Labels come from closed sets, and every such series
+starts at 0, so that the first event is a rise.
+"""
+
+from enum import StrEnum
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from shared.events import CandidateStatus, RejectionReason, ServerPhase, SetAside, Trigger, Verdict
+
+TRANSACTION_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60)
+LATENCY_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+FRESHNESS_SECONDS = (10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600, 24 * 3600)
+BATCH_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class ReviewOutcome(StrEnum):
+    """Where a record of `reviews.labeled` went."""
+
+    CURATED = "curated"
+    UNLABELED = "unlabeled"
+    REJECTED = "rejected"
+
+
+class RequestOutcome(StrEnum):
+    """How a prediction request ended."""
+
+    OK = "ok"
+    INVALID = "invalid"
+    NO_MODEL = "no_model"
+    OVERLOADED = "overloaded"
+    TIMEOUT = "timeout"
+    FAILED = "failed"
+
+
+class SwapOutcome(StrEnum):
+    """How taking over a new champion ended."""
+
+    SERVING = "serving"
+    FAILED = "failed"
+
+
+def _start_at_zero(metric: Counter, values: type[StrEnum]) -> Counter:
+    for value in values:
+        metric.labels(value.value)
+    return metric
+
+
+class ServiceMetrics:
+    """What every service has."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.ready = Gauge("tidemill_ready", "1 while the service can do its work.", registry=registry)
+        self.retries = Counter(
+            "tidemill_retries_total",
+            "Steps repeated because Kafka, MLflow or the archive did not answer. Rising: look at the log's reason.",
+            registry=registry,
+        )
+        self.consumer_lag = Gauge(
+            "tidemill_consumer_lag_records",
+            "Records not read yet, transaction markers included. Rising without end: add instances or cores.",
+            ["group", "topic", "partition"],
+            registry=registry,
+        )
+
+
+class IngestorMetrics:
+    """Curation and windows."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.reviews = _start_at_zero(
+            Counter("tidemill_reviews_total", "Records of reviews.labeled by outcome.", ["outcome"], registry=registry),
+            ReviewOutcome,
+        )
+        self.rejections = _start_at_zero(
+            Counter(
+                "tidemill_rejections_total",
+                "Rejected records by reason. See them with 'tidemill rejected'.",
+                ["reason"],
+                registry=registry,
+            ),
+            RejectionReason,
+        )
+        self.transaction = Histogram(
+            "tidemill_curation_transaction_seconds",
+            "One transaction: judge a poll's records, write outputs and offsets.",
+            buckets=TRANSACTION_SECONDS,
+            registry=registry,
+        )
+        self.open_window_reviews = Gauge(
+            "tidemill_open_window_reviews", "Curated reviews in the open window.", registry=registry
+        )
+        self.open_window_kept = Gauge(
+            "tidemill_open_window_kept_reviews", "Of these, not set aside.", registry=registry
+        )
+        self.open_window_age = Gauge(
+            "tidemill_open_window_age_seconds",
+            "Since the open window's oldest review was published. 0 while it is empty.",
+            registry=registry,
+        )
+        self.set_aside = _start_at_zero(
+            Counter(
+                "tidemill_reviews_set_aside_total",
+                "Curated reviews kept out of closed windows, by reason.",
+                ["reason"],
+                registry=registry,
+            ),
+            SetAside,
+        )
+        self.windows = _start_at_zero(
+            Counter("tidemill_windows_closed_total", "Closed windows by trigger.", ["trigger"], registry=registry),
+            Trigger,
+        )
+        self.untrainable = Counter(
+            "tidemill_windows_untrainable_total",
+            "Closed windows that are not learned from; the manifest says why.",
+            registry=registry,
+        )
+
+
+class RetrainerMetrics:
+    """Training."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.steps = Counter("tidemill_training_steps_total", "Optimiser steps.", registry=registry)
+        self.loss = Gauge("tidemill_training_loss_ratio", "Latest training loss (nats per row).", registry=registry)
+        self.progress = Gauge(
+            "tidemill_training_progress_ratio", "Of the job under way; 0 when idle.", registry=registry
+        )
+        self.rows_per_second = Gauge(
+            "tidemill_training_rows_per_second", "Reviews learned a second, latest.", registry=registry
+        )
+        self.candidates = _start_at_zero(
+            Counter("tidemill_candidates_total", "Windows by how training ended.", ["status"], registry=registry),
+            CandidateStatus,
+        )
+        self.training_seconds = Histogram(
+            "tidemill_training_seconds",
+            "One job from launch to registered version.",
+            buckets=(1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600),
+            registry=registry,
+        )
+        self.attempts_failed = Counter(
+            "tidemill_training_attempts_failed_total", "Jobs that ended without a model.", registry=registry
+        )
+
+
+class EvaluatorMetrics:
+    """The gate and what is in service."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.verdicts = _start_at_zero(
+            Counter(
+                "tidemill_gate_verdicts_total",
+                "Decisions. Only 'undecided' grows: the hold-out is too small for the margin.",
+                ["verdict"],
+                registry=registry,
+            ),
+            Verdict,
+        )
+        self.quarantined = Counter(
+            "tidemill_windows_quarantined_total", "Windows distrusted as a whole.", registry=registry
+        )
+        self.champion_version = Gauge(
+            "tidemill_champion_version", "Model version in service by the ledger; 0: none.", registry=registry
+        )
+        self.champion_metric = Gauge(
+            "tidemill_champion_quality_ratio",
+            "The champion's metrics at its promotion.",
+            ["metric", "rows"],
+            registry=registry,
+        )
+        self.ledger_number = Gauge("tidemill_ledger_number", "Latest entry of the ledger.", registry=registry)
+        self.alias_repairs = Counter(
+            "tidemill_alias_repairs_total",
+            "Times the registry's alias was not what the ledger says. Rising: someone else moves it.",
+            registry=registry,
+        )
+        self.rows_scored = Counter("tidemill_rows_scored_total", "Rows that a model was asked.", registry=registry)
+        self.scoring_seconds = Histogram(
+            "tidemill_evaluation_seconds",
+            "One candidate from arrival to decision.",
+            buckets=(0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900),
+            registry=registry,
+        )
+
+
+class ServerMetrics:
+    """Answers and swaps."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = _start_at_zero(
+            Counter("tidemill_requests_total", "Prediction requests by outcome.", ["outcome"], registry=registry),
+            RequestOutcome,
+        )
+        self.latency = Histogram(
+            "tidemill_request_seconds",
+            "Prediction requests answered with 200, from the first byte read to the answer.",
+            buckets=LATENCY_SECONDS,
+            registry=registry,
+        )
+        self.batch_rows = Histogram(
+            "tidemill_batch_rows", "Texts of one model call.", buckets=BATCH_ROWS, registry=registry
+        )
+        self.queue = Gauge("tidemill_queue_texts", "Texts waiting for the model.", registry=registry)
+        self.tokens = Counter("tidemill_tokens_total", "Tokens that the model read.", registry=registry)
+        self.truncated = Counter(
+            "tidemill_truncated_texts_total", "Texts longer than the model reads.", registry=registry
+        )
+        self.predictions = Counter(
+            "tidemill_predictions_total", "Texts answered by version.", ["version"], registry=registry
+        )
+        self.served_version = Gauge(
+            "tidemill_served_version", "Model version that answers; 0: none.", registry=registry
+        )
+        self.phase = Gauge("tidemill_server_phase_info", "1 for the phase of the model.", ["phase"], registry=registry)
+        for phase in ServerPhase:
+            self.phase.labels(phase.value).set(0)
+        self.swaps = _start_at_zero(
+            Counter("tidemill_swaps_total", "New champions taken over, or not.", ["outcome"], registry=registry),
+            SwapOutcome,
+        )
+        self.swap_seconds = Histogram(
+            "tidemill_swap_seconds",
+            "From the decision read to the first answer possible.",
+            buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120),
+            registry=registry,
+        )
+        self.freshness = Histogram(
+            "tidemill_freshness_seconds",
+            "From a window's newest label published to its model in service.",
+            buckets=FRESHNESS_SECONDS,
+            registry=registry,
+        )
+        self.predictions_dropped = Counter(
+            "tidemill_served_predictions_dropped_total",
+            "Samples that did not reach predictions.served. Answers are not affected.",
+            registry=registry,
+        )
+        self.feedback = Counter("tidemill_feedback_total", "Labels received for served predictions.", registry=registry)
