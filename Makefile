@@ -1,0 +1,42 @@
+# `make demo` and `make test` are all that a fresh clone needs; both set it up first.
+PYTHON ?= python3
+BIN := .venv/bin
+CODE := services shared deploy tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lock check format test chaos demo bench clean
+
+help:  ## This list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
+
+setup:  ## Environment, packages, data sets, Kafka; a second call has nothing to do
+	@$(PYTHON) -m deploy.setup
+
+lock: setup  ## Renew the lock of versions and hashes
+	$(BIN)/python -m deploy.setup.lock
+
+check: setup  ## Style, types, who may import whom, generated documents
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m services.control.documents --check
+
+format: setup  ## Put the code into the house's style
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+test: setup  ## Unit, integration and end-to-end tests
+	$(BIN)/pytest tests/unit tests/integration tests/e2e -m 'not slow and not chaos' $(ARGS)
+
+chaos: setup  ## Kill every service and the broker under load, then audit
+	$(BIN)/pytest tests/chaos tests/e2e -m 'slow or chaos' $(ARGS)
+
+demo: setup  ## The whole story on real reviews; ARGS="--report report.json"
+	$(BIN)/tidemill demo $(ARGS)
+
+bench: setup  ## The figures in the README
+	$(BIN)/python -m bench $(ARGS)
+
+clean:  ## What set-up and tests made; downloads stay in the cache
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Brings a fresh clone to life with nothing but Python's standard library, pip and the package registries."""
