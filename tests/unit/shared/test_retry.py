@@ -41,9 +41,8 @@ def test_waits_double_up_to_the_bound() -> None:
     backoff = Backoff(stopping, longest_seconds=1.0)
     for _ in range(5):
         backoff.wait()
-    assert all(
-        expected * 0.75 <= wait <= expected * 1.25 for wait, expected in zip(stopping.waits, (0.25, 0.5, 1, 1, 1))
-    )
+    expected = (0.25, 0.5, 1, 1, 1)
+    assert all(0.75 * e <= wait <= 1.25 * e for wait, e in zip(stopping.waits, expected, strict=True))
 
 
 def test_a_success_starts_over() -> None:
