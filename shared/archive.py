@@ -1,0 +1,217 @@
+"""Window snapshots: one Parquet file each, named by its content, in a folder or any store that fsspec speaks to."""
+
+import hashlib
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from shared.errors import ArchiveUnavailableError, SnapshotError, TidemillError
+from shared.events import Side, Snapshot
+from shared.settings import Settings
+
+WINDOWS = "windows"
+_MOMENT = pa.timestamp("us", tz="UTC")
+
+# A snapshot is read for ever: a column may be added at the end as nullable, none may change.
+SCHEMA = pa.schema(
+    [
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("label", pa.int32(), nullable=False),
+        pa.field("side", pa.string(), nullable=False),
+        pa.field("source", pa.string()),
+        pa.field("created_at", _MOMENT),
+        pa.field("prediction_id", pa.string()),
+        pa.field("origin_partition", pa.int32(), nullable=False),
+        pa.field("origin_offset", pa.int64(), nullable=False),
+        pa.field("published_at", _MOMENT, nullable=False),
+        pa.field("signature", pa.binary()),
+    ]
+)
+
+
+class WindowRow(NamedTuple):
+    """One kept review of a window; the fields are the snapshot's columns."""
+
+    offset: int
+    id: str
+    text: str
+    label: int
+    side: Side
+    source: str | None
+    created_at: datetime | None
+    prediction_id: str | None
+    origin_partition: int
+    origin_offset: int
+    published_at: datetime
+    signature: bytes | None
+
+
+class Archive:
+    """The store of snapshots below `settings.archive_url`. Written once, verified at every reading."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.archive_url
+        with _store_errors(f"opening the archive {self._url}"):
+            self._store, self._root = _open(self._url)
+
+    def write(self, window_id: str, rows: Sequence[WindowRow]) -> Snapshot:
+        """Keeps a window's rows; the same rows give the same bytes under the same name, so twice is once.
+
+        Times without a zone are taken to be UTC. A reader never sees half a file.
+
+        Raises:
+            ArchiveUnavailableError: The store did not take it.
+        """
+        data = _to_parquet(rows)
+        digest = hashlib.sha256(data).hexdigest()
+        snapshot = Snapshot(path=f"{WINDOWS}/{window_id}-{digest}.parquet", sha256=digest, size_bytes=len(data))
+        with _store_errors(f"writing {snapshot.path} to the archive {self._url}"):
+            # Even if it is there: that renews its age, so that no sweep takes it between now and its manifest.
+            _put_whole(self._store, self._full(snapshot.path), data)
+        return snapshot
+
+    def read(self, snapshot: Snapshot) -> list[WindowRow]:
+        """The rows in the order of writing, after the file's size and digest were verified.
+
+        Raises:
+            SnapshotError: The file is missing, altered, or not a window.
+            ArchiveUnavailableError: The store could not be read.
+        """
+        return _to_rows(self.columns(snapshot, SCHEMA.names))
+
+    def columns(self, snapshot: Snapshot, names: Collection[str]) -> pa.Table:
+        """Some columns of the verified file; raises as `read` does."""
+        data = self._verified(snapshot)
+        try:
+            return pq.read_table(pa.BufferReader(data)).select(list(names))
+        except (pa.ArrowException, KeyError) as error:
+            raise SnapshotError(f"{self._named(snapshot)} is not a window's snapshot: {error}") from error
+
+    def sweep(self, known: Collection[str], older_than_seconds: float) -> list[str]:
+        """Deletes files that no manifest names and that are older than the given age.
+
+        Args: known: `Snapshot.path` of every manifest; these stay whatever their age.
+        Returns: the deleted paths, below the root like `Snapshot.path`.
+        """
+        with _store_errors(f"sweeping the archive {self._url}"):
+            orphans = [path for path in self._files() if path not in known and self._age(path) > older_than_seconds]
+            for path in orphans:
+                self._store.rm_file(self._full(path))
+        return orphans
+
+    def _full(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _named(self, snapshot: Snapshot) -> str:
+        return f"snapshot {snapshot.path} in the archive {self._url}"
+
+    def _files(self) -> list[str]:
+        self._store.invalidate_cache()
+        folder = self._full(WINDOWS)
+        return [f"{WINDOWS}/{Path(name).name}" for name in sorted(self._store.find(folder, maxdepth=1))]
+
+    def _age(self, path: str) -> float:
+        modified: datetime = self._store.modified(self._full(path))
+        return (datetime.now(UTC) - modified).total_seconds()
+
+    def _verified(self, snapshot: Snapshot) -> bytes:
+        data = self._bytes(snapshot)
+        found = hashlib.sha256(data).hexdigest()
+        if (len(data), found) != (snapshot.size_bytes, snapshot.sha256):
+            raise SnapshotError(
+                f"{self._named(snapshot)} was altered: expected {snapshot.size_bytes} bytes with SHA-256 "
+                f"{snapshot.sha256}, found {len(data)} bytes with {found}; restore it from a copy"
+            )
+        return data
+
+    def _bytes(self, snapshot: Snapshot) -> bytes:
+        with _store_errors(f"reading {snapshot.path} from the archive {self._url}"):
+            try:
+                data: bytes = self._store.cat_file(self._full(snapshot.path))
+            except FileNotFoundError as error:
+                self._refuse_lost_root()
+                raise SnapshotError(
+                    f"{self._named(snapshot)} is missing: expected {snapshot.size_bytes} bytes with SHA-256 "
+                    f"{snapshot.sha256}, found no file; restore it from a copy"
+                ) from error
+        return data
+
+    def _refuse_lost_root(self) -> None:
+        """A folder that is gone as a whole is a disk that is not mounted, not a window that was lost."""
+        if isinstance(self._store, LocalFileSystem) and not Path(self._root).is_dir():
+            raise ArchiveUnavailableError(f"the archive {self._url} is not there; mount it, or correct archive.url")
+
+
+def _open(url: str) -> tuple[AbstractFileSystem, str]:
+    store, root = url_to_fs(url)
+    return store, root.rstrip("/")
+
+
+@contextmanager
+def _store_errors(doing: str) -> Iterator[None]:
+    """Each store fails with exceptions of its own library, down to bare Exception; all mean: not now."""
+    try:
+        yield
+    except TidemillError:
+        raise
+    except Exception as error:
+        raise ArchiveUnavailableError(f"{doing}: {type(error).__name__}: {error}") from error
+
+
+def _put_whole(store: AbstractFileSystem, path: str, data: bytes) -> None:
+    if isinstance(store, LocalFileSystem):
+        _put_local(Path(path), data)
+    else:
+        # Object stores show an object only when all of it has arrived.
+        store.pipe_file(path, data)
+
+
+def _put_local(target: Path, data: bytes) -> None:
+    """Bytes and name are on disk when this returns: the manifest that follows must not outlive its file."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{uuid4().hex}.draft")
+    try:
+        with draft.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _to_parquet(rows: Sequence[WindowRow]) -> bytes:
+    columns = zip(*rows, strict=True) if rows else ((),) * len(SCHEMA)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    sink = pa.BufferOutputStream()
+    # One row group and fixed options: the bytes depend on the rows alone (and on pyarrow's version).
+    pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), sink, compression="zstd", row_group_size=1 << 30)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _to_rows(table: pa.Table) -> list[WindowRow]:
+    columns = table.to_pydict()
+    columns["side"] = [Side(side) for side in columns["side"]]
+    return [WindowRow(*values) for values in zip(*columns.values(), strict=True)]
