@@ -278,7 +278,7 @@ class GateSettings(Section):
     @model_validator(mode="after")
     def _has_guards(self) -> "GateSettings":
         kinds = {term.kind for term in self.terms if term.guard}
-        missing = {"answers", "proven_worse", "safe", "ahead"} - kinds
+        missing = {"answers", "metrics_complete", "proven_worse", "safe", "ahead"} - kinds
         if missing:
             raise ValueError(f"the gate cannot do without the guards {sorted(missing)}")
         return self
