@@ -212,6 +212,7 @@ class GroupConsumer:
         """
         self._settings, self._role, self._start = settings, role, start
         self._assignments = _Assignments()
+        self._membership: Any = None
         self._raw = _consumer(settings, role, settings.stream.identity(role))
         names = [topic.full_name(settings.stream.prefix) for topic in topics]
         self._raw.subscribe(names, listener=self._assignments)
@@ -231,15 +232,16 @@ class GroupConsumer:
         wait = self._settings.kafka.poll_seconds if seconds is None else seconds
         with broker_errors(f"polling as {self._role}"):
             try:
-                return _poll(self._raw, wait)
+                records = _poll(self._raw, wait)
             except kafka_errors.NoOffsetForPartitionError as error:
-                self._place({tp: None for tp in error.args[0]})
+                records = self._place(dict.fromkeys(error.args[0]))
             except kafka_errors.OffsetOutOfRangeError as error:
-                self._place(error.args[0])
-        return []
+                records = self._place(error.args[0])
+        self._membership = self._raw.group_metadata()
+        return records
 
-    def _place(self, lost: Mapping[TopicPartition, int | None]) -> None:
-        """Seeks every partition without a usable offset to where `start` says."""
+    def _place(self, lost: Mapping[TopicPartition, int | None]) -> list[Record]:
+        """Seeks every partition without a usable offset to where `start` says; there are no records yet."""
         beginnings = self._raw.beginning_offsets(list(lost))
         ends = self._raw.end_offsets(list(lost))
         for tp, offset in lost.items():
@@ -247,6 +249,7 @@ class GroupConsumer:
             level = log.info if offset is None else log.warning
             level("offset_placed", topic=tp.topic, partition=tp.partition, had=offset, start=start)
             self._raw.seek(tp, start)
+        return []
 
     def rewind(self) -> None:
         """Goes back to what the group has committed, as after a restart."""
@@ -292,8 +295,15 @@ class GroupConsumer:
             return {(tp.topic, tp.partition): max(0, ends[tp] - (self._raw.position(tp) or 0)) for tp in tps}
 
     def group_metadata(self) -> Any:
-        """Membership, for fencing transactions (KIP-447)."""
-        return self._raw.group_metadata()
+        """Membership as of the last poll, for fencing transactions (KIP-447).
+
+        Raises:
+            RebalancedError: We are not in the group; the broker would take such a membership for no group at all.
+        """
+        # The heartbeat thread clears the live one when the group drops us, and empty means "do not fence".
+        if self._membership is None or self._membership.generation_id < 0:
+            raise RebalancedError(f"{self._role} is not a member of its group")
+        return self._membership
 
     def close(self) -> None:
         """Leaves the group at once."""
