@@ -78,6 +78,12 @@ class BrokerRefusedError(FatalError):
     exit_code = ExitCode.MISCONFIGURED
 
 
+class RegistryRefusedError(FatalError):
+    """MLflow answered no: a missing right, a value that it does not take, a run or version that is gone."""
+
+    exit_code = ExitCode.MISCONFIGURED
+
+
 class FencedError(FatalError):
     """Another instance with the same identity took over; nothing of ours was committed."""
 
