@@ -109,9 +109,10 @@ class QualitySettings(Section):
     max_control_share: float = Field(0.05, ge=0, le=1, description="Of control characters in the raw text.")
     max_char_run: int = Field(50, ge=2, description="Longest run of one character.")
     max_repetition: float = Field(0.7, ge=0, le=1, description="Share of words that repeat the commonest word.")
+    max_compression: float = Field(8.0, gt=1, description="Times that zlib may shrink a text; prose: 1 to 3.")
     repetition_min_words: int = Field(12, ge=2, description="Texts with fewer words are not judged for repetition.")
     languages: tuple[str, ...] = Field(("en",), description="ISO 639-1 codes; empty: any language.")
-    language_min_chars: int = Field(120, ge=1, description="Shorter texts are not judged for language.")
+    language_min_chars: int = Field(60, ge=1, description="Shorter texts are not judged for language.")
     language_min_confidence: float = Field(0.9, ge=0, le=1, description="To say that a text is in another language.")
 
 
@@ -192,12 +193,21 @@ class ModelSettings(Section):
     device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:1'.")
 
 
+class BalancedReplaySettings(Section):
+    kind: Literal["balanced"] = "balanced"
+
+
+# Grows into a union by kind, as triggers and gate terms are.
+ReplaySettings = BalancedReplaySettings
+
+
 class TrainingSettings(Section):
     """How a window is learned."""
 
     start: Literal["champion", "base"] = Field("champion", description="Weights that training starts from.")
     backlog: Literal["each", "merge"] = Field("each", description="Waiting windows: one model each, or one for all.")
     replay_share: float = Field(0.5, ge=0, description="Rows of earlier windows, per new row.")
+    replay: ReplaySettings = Field(BalancedReplaySettings(), description="How rows of earlier windows are chosen.")
     epochs: float = Field(2.0, gt=0)
     batch_rows: int = Field(16, ge=1)
     learning_rate: float = Field(1e-4, gt=0, description="Peak, for AdamW.")

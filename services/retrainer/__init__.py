@@ -1,0 +1,1 @@
+"""Turns a closed window into a candidate: plan, job, registration."""

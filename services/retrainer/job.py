@@ -1,0 +1,96 @@
+"""The training process: `python -m services.retrainer.job RUN_FOLDER PARENT_PID`.
+
+It knows the run folder alone: neither Kafka nor MLflow nor the settings. The result is written last, so its presence
+says that the model is whole. It may be killed at any moment; the next one goes on from the last complete checkpoint.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+from transformers import TrainerCallback
+
+from services.retrainer.environment import describe
+from services.retrainer.finishing import finish
+from services.retrainer.plan import Plan
+from services.retrainer.plots import draw_loss
+from services.retrainer.progress import ProgressReader, curve
+from services.retrainer.runs import JobSetup, RunFolder
+from services.retrainer.training import ParentWatch, train, use_one_device
+from shared.classifier.threads import use_threads
+from shared.errors import TidemillError, TrainingError
+from shared.processes import die_with_parent
+
+# The kernel kills an old job with its service, so a lock is held this long only where the kernel does not.
+LOCK_SECONDS = 60.0
+TORCHRUN = "torch.distributed.run"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs one job; errors of ours end it with one line and exit code 1."""
+    run, parent_pid = RunFolder(Path(arguments[0])), int(arguments[1])
+    die_with_parent(None if is_worker() else parent_pid)
+    plan = run.plan()
+    if plan is None:
+        sys.exit(f"{run.plan_file}: no plan there")
+    if plan.training.processes > 1 and not is_worker():
+        become_torchrun(run, plan.training.processes)
+    try:
+        do_locked(run, plan, [ParentWatch(os.getppid())])
+    except TidemillError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+
+
+def is_worker() -> bool:
+    """Whether torchrun started this process."""
+    return "LOCAL_RANK" in os.environ
+
+
+def become_torchrun(run: RunFolder, processes: int) -> None:
+    """Replaces this process; what the kernel was told about its parent stays true."""
+    workers = ["-m", "services.retrainer.job", str(run.path), str(os.getpid())]
+    options = ["--standalone", "--nproc-per-node", str(processes)]
+    os.execv(sys.executable, [sys.executable, "-m", TORCHRUN, *options, *workers])
+
+
+def do_locked(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ()) -> None:
+    """Does the job while nobody else can. With several processes the first one holds the lock for all.
+
+    Raises:
+        TrainingError: Another process holds the run folder.
+    """
+    if int(os.environ.get("RANK", "0")) > 0:
+        do(run, plan, callbacks)
+        return
+    try:
+        with FileLock(run.lock_file, timeout=LOCK_SECONDS):
+            do(run, plan, callbacks)
+    except TimeoutError as error:
+        raise TrainingError(f"{run.lock_file} is held by another job; end that one") from error
+
+
+def do(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ()) -> None:
+    """Trains, finishes, and writes the result last."""
+    prepare_process(plan, run.setup())
+    trained = train(run, plan, callbacks)
+    if not trained.is_main_process:
+        return
+    points = curve(ProgressReader(run.progress_file).news())
+    result = finish(run, plan, trained, points)
+    draw_loss(points, f"{plan.window_id}: {plan.new_rows} new rows, {plan.replay_rows} replayed", run.plots)
+    run.write(run.environment_file, describe(plan.hardware.device))
+    run.write(run.result_file, result)
+
+
+def prepare_process(plan: Plan, setup: JobSetup) -> None:
+    """What must be set before the first model is made."""
+    if setup.threads is not None:
+        use_threads(setup.threads)
+    if plan.training.processes == 1:
+        use_one_device(plan.hardware.device)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

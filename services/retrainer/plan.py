@@ -1,0 +1,169 @@
+"""What one training is to do, written down before it starts and complete enough to do it again."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+
+from shared.events import ClosedWindow, Sha256, Side, Snapshot, SplitRecord
+from shared.settings import TrainingSettings
+
+
+class PlanPart(BaseModel):
+    """What every part of a plan shares: frozen, nothing unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class StartPoint(PlanPart):
+    """The weights that training starts from."""
+
+    base: str = Field(description="Name of the base model, also when a champion that grew from it is the start.")
+    base_revision: str | None = None
+    base_digest: Sha256
+    version: str | None = Field(None, description="Champion to start from; null: the base itself.")
+    version_digest: Sha256 | None = Field(None, description="Digest of that version's files.")
+
+
+class NewWindow(PlanPart):
+    """A window whose training rows are all learned."""
+
+    window_id: str
+    sequence: NonNegativeInt
+    first_offset: NonNegativeInt
+    last_offset: NonNegativeInt
+    snapshot: Snapshot
+    train_rows: PositiveInt
+
+
+class ReplayedWindow(PlanPart):
+    """An earlier window of which some training rows are learned again."""
+
+    window_id: str
+    snapshot: Snapshot
+    offsets: tuple[NonNegativeInt, ...] = Field(min_length=1, description="The rows drawn, in `reviews.curated`.")
+
+
+class DecisionWait(PlanPart):
+    """How long planning waited for the gate to decide on the candidate before this one."""
+
+    window_id: str | None = Field(None, description="The window waited for; null: there was none.")
+    seconds: float = Field(0.0, ge=0)
+    decided: bool = Field(True, description="False: training went ahead without that decision.")
+
+
+class Hardware(PlanPart):
+    """What the training computes on."""
+
+    device: str
+    precision: Literal["fp32", "bf16"]
+
+
+class Plan(PlanPart):
+    """One training: data, start, schedule and seed."""
+
+    plan_version: Literal[1] = 1
+    windows: tuple[NewWindow, ...] = Field(min_length=1, description="Oldest first; the last one names the run.")
+    replay: tuple[ReplayedWindow, ...] = ()
+    start: StartPoint
+    training: TrainingSettings
+    hardware: Hardware
+    seed: NonNegativeInt = Field(description="Of the training itself: settings' seed and window's sequence as one.")
+    labels: tuple[str, ...] = Field(min_length=2)
+    split: SplitRecord
+    newest_published_at: datetime = Field(description="Of the newest review in the new windows.")
+    decision_wait: DecisionWait = DecisionWait()
+    code_version: str
+    planned_at: datetime
+
+    @property
+    def window_id(self) -> str:
+        """The run's name: the newest window."""
+        return self.windows[-1].window_id
+
+    @property
+    def window_ids(self) -> tuple[str, ...]:
+        """All windows of new rows, the newest last."""
+        return tuple(window.window_id for window in self.windows)
+
+    @property
+    def replay_window_ids(self) -> tuple[str, ...]:
+        """All windows that give rows again."""
+        return tuple(window.window_id for window in self.replay)
+
+    @property
+    def new_rows(self) -> int:
+        """Rows that no model has learned yet."""
+        return sum(window.train_rows for window in self.windows)
+
+    @property
+    def replay_rows(self) -> int:
+        """Rows that are learned again."""
+        return sum(len(window.offsets) for window in self.replay)
+
+    def sha256(self) -> str:
+        """Digest of the plan as canonical JSON."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def plan_seed(seed: int, sequence: int) -> int:
+    """A seed of its own for each window, below 2^32, the most that NumPy takes."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{sequence}".encode()).digest()[:4], "big")
+
+
+def wanted_replay(windows: Sequence[ClosedWindow], training: TrainingSettings) -> int:
+    """Rows to learn again: the settings' share of the new ones, rounded."""
+    return round(training.replay_share * sum(window.sides.get(Side.TRAIN, 0) for window in windows))
+
+
+def make_plan(
+    windows: Sequence[ClosedWindow],
+    replay: Mapping[str, tuple[int, ...]],
+    earlier: Mapping[str, ClosedWindow],
+    *,
+    start: StartPoint,
+    training: TrainingSettings,
+    hardware: Hardware,
+    decision_wait: DecisionWait,
+    code_version: str,
+    now: datetime,
+) -> Plan:
+    """Writes down one training on all training rows of `windows`.
+
+    Args:
+        windows: At least one, oldest first.
+        replay: Window id -> offsets to learn again; each id is one of `earlier`.
+    """
+    newest = windows[-1]
+    return Plan(
+        windows=tuple(_new(window) for window in windows),
+        replay=tuple(
+            ReplayedWindow(window_id=window_id, snapshot=earlier[window_id].snapshot, offsets=offsets)
+            for window_id, offsets in replay.items()
+        ),
+        start=start,
+        training=training,
+        hardware=hardware,
+        seed=plan_seed(training.seed, newest.sequence),
+        labels=newest.label_names,
+        split=newest.split,
+        newest_published_at=max(window.last_published_at for window in windows),
+        decision_wait=decision_wait,
+        code_version=code_version,
+        planned_at=now,
+    )
+
+
+def _new(window: ClosedWindow) -> NewWindow:
+    return NewWindow(
+        window_id=window.window_id,
+        sequence=window.sequence,
+        first_offset=window.first_offset,
+        last_offset=window.last_offset,
+        snapshot=window.snapshot,
+        train_rows=window.sides.get(Side.TRAIN, 0),
+    )

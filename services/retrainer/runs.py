@@ -1,0 +1,147 @@
+"""The folder of one training run: what is in it, and what stays of it."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
+
+from services.retrainer.plan import Plan
+from shared.events import Sha256, TrainingMetrics
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+_REASONS = TypeAdapter(list[str])
+
+
+class TrainingRow(BaseModel):
+    """One review as the job reads it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    window_id: str
+    offset: NonNegativeInt
+    text: str
+    label: NonNegativeInt
+
+
+class JobSetup(BaseModel):
+    """What the job needs to know of this machine; unlike the plan, it means nothing elsewhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    start_folder: Path = Field(description="Base model or champion, verified.")
+    threads: int | None = Field(None, description="Of torch. Null: torch's own choice.")
+
+
+class TrainingResult(BaseModel):
+    """What a finished job leaves beside the model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_digest: Sha256
+    metrics: TrainingMetrics
+    calibration_rows: NonNegativeInt = Field(description="Rows the temperature was fitted on; 0: too few, it is 1.")
+    validation_rows: NonNegativeInt
+    validation_accuracy: float | None = Field(None, ge=0, le=1)
+    resumed_from_step: NonNegativeInt = Field(description="Where the last attempt went on; 0: from the start.")
+
+
+class RunFolder:
+    """Paths of one run, and its small files, each written whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plan_file = path / "plan.json"
+        self.setup_file = path / "job.json"
+        self.result_file = path / "result.json"
+        self.attempts_file = path / "attempts.json"
+        self.environment_file = path / "environment.json"
+        self.progress_file = path / "progress.jsonl"
+        self.log_file = path / "job.log"
+        self.lock_file = path / ".lock"
+        self.data = path / "data"
+        self.checkpoints = path / "checkpoints"
+        self.flat_model = path / "classifier"
+        self.model = path / "model"
+        self.plots = path / "plots"
+
+    def plan(self) -> Plan | None:
+        """The plan, if there is one."""
+        return _read(Plan, self.plan_file)
+
+    def setup(self) -> JobSetup:
+        """What the service left for the job."""
+        return JobSetup.model_validate_json(self.setup_file.read_bytes())
+
+    def result(self) -> TrainingResult | None:
+        """The result, if the job has finished."""
+        return _read(TrainingResult, self.result_file)
+
+    def write(self, path: Path, content: BaseModel) -> None:
+        """Writes one of the folder's files."""
+        write_whole(path, content.model_dump_json(indent=2).encode())
+
+    def write_rows(self, name: str, rows: list[TrainingRow]) -> None:
+        """Writes rows for the job, one a line."""
+        write_whole(self.data / f"{name}.jsonl", b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
+
+    def rows(self, name: str) -> list[TrainingRow]:
+        """Reads them back."""
+        lines = (self.data / f"{name}.jsonl").read_bytes().splitlines()
+        return [TrainingRow.model_validate_json(line) for line in lines]
+
+    def failures(self) -> list[str]:
+        """Why earlier attempts failed, oldest first."""
+        return _REASONS.validate_json(self.attempts_file.read_bytes()) if self.attempts_file.exists() else []
+
+    def add_failure(self, reason: str) -> list[str]:
+        """Counts one more failed attempt; returns all."""
+        failures = [*self.failures(), reason]
+        write_whole(self.attempts_file, _REASONS.dump_json(failures))
+        return failures
+
+    def drop_heavy_parts(self) -> None:
+        """Deletes what the registry holds or nobody needs again; plan, result, logs and plots stay."""
+        for folder in (self.checkpoints, self.data, self.flat_model, self.model):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Runs:
+    """All run folders of this home."""
+
+    def __init__(self, home: Path) -> None:
+        self._root = home.resolve() / "runs"
+
+    def folder(self, window_id: str) -> RunFolder:
+        """The run of a window, whether it exists or not."""
+        return RunFolder(self._root / window_id)
+
+    def planned_with(self, window_id: str) -> RunFolder | None:
+        """The run whose plan learns this window: its own, or the one of a later window that it was merged into."""
+        for run in self._all():
+            plan = run.plan()
+            if plan is not None and window_id in plan.window_ids:
+                return run
+        return None
+
+    def drop_heavy_parts_of(self, window_ids: frozenset[str]) -> None:
+        """Tidies the runs of these windows, e.g. after a kill between publishing and tidying."""
+        for run in self._all():
+            if run.path.name in window_ids:
+                run.drop_heavy_parts()
+
+    def _all(self) -> list[RunFolder]:
+        return [RunFolder(path) for path in sorted(self._root.glob("w-*")) if path.is_dir()]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file so that a kill leaves the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def _read(model: type[AnyModel], path: Path) -> AnyModel | None:
+    return model.model_validate_json(path.read_bytes()) if path.exists() else None

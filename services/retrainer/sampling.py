@@ -1,0 +1,41 @@
+"""The order of rows in training: batches of like length, in an order drawn anew for every epoch."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from torch.utils.data import Sampler
+
+# Rows within so many batches are sorted together: enough to save padding, few enough to keep batches mixed.
+BATCHES_SORTED_TOGETHER = 50
+
+
+def length_grouped_batches(lengths: Sequence[int], batch_rows: int, seed: int, epoch: int) -> list[list[int]]:
+    """Every row once, in batches of like length; only the last batch may be smaller."""
+    chance = np.random.default_rng([seed, epoch])
+    order = chance.permutation(len(lengths))
+    together = batch_rows * min(BATCHES_SORTED_TOGETHER, max(1, len(lengths) // (4 * batch_rows)))
+    sorted_rows: list[int] = []
+    for start in range(0, len(order), together):
+        sorted_rows += sorted(order[start : start + together].tolist(), key=lambda row: -lengths[row])
+    batches = [sorted_rows[start : start + batch_rows] for start in range(0, len(sorted_rows), batch_rows)]
+    whole = len(lengths) // batch_rows
+    return [batches[place] for place in chance.permutation(whole)] + batches[whole:]
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Rows in the order of `length_grouped_batches`.
+
+    The order depends on seed and epoch alone, not on torch's generator as in transformers' own sampler: a job that
+    resumes in the second epoch must see the rows in the order in which the killed one saw them.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_rows: int, seed: int) -> None:
+        self._lengths, self._batch_rows, self._seed = lengths, batch_rows, seed
+        self.epoch = 0
+
+    def __iter__(self) -> Iterator[int]:
+        for batch in length_grouped_batches(self._lengths, self._batch_rows, self._seed, self.epoch):
+            yield from batch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
