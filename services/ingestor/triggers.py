@@ -1,0 +1,143 @@
+"""When the open window closes: pure rules over its counts and the time; nothing here waits or reads a clock.
+
+A window that nothing could be learned from (too few training rows, one class) waits, until it would be too large or too
+old. Drift has its name among the triggers; the monitor that raises it closes the window by a command.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol, assert_never
+
+from shared.events import Trigger
+from shared.settings import (
+    AgeTriggerSettings,
+    CountTriggerSettings,
+    PerClassTriggerSettings,
+    TriggerSettings,
+    WindowSettings,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowCounts:
+    """What the rules look at.
+
+    Attributes:
+        reviews: Curated reviews in the range, those set aside included.
+        kept: Of these, not set aside; every side counts.
+        training: Kept training rows by class id; every class has its place.
+        oldest_published_at: Broker time of the oldest review; None while the window is empty.
+    """
+
+    reviews: int
+    kept: int
+    training: tuple[int, ...]
+    oldest_published_at: datetime | None
+
+    def age_seconds(self, now: datetime) -> float:
+        """Since the oldest review was published; 0 for an empty window, never negative."""
+        if self.oldest_published_at is None:
+            return 0.0
+        return max(0.0, (now - self.oldest_published_at).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """Why a window closes now. `detail` has what was seen and its limit."""
+
+    trigger: Trigger
+    detail: str
+
+
+class Rule(Protocol):
+    """One configured trigger."""
+
+    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
+        """The reason to close, if there is one."""
+
+
+class CountTrigger:
+    """Closes a window once it holds the configured number of kept rows."""
+
+    def __init__(self, settings: CountTriggerSettings) -> None:
+        self._rows = settings.rows
+
+    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
+        if counts.kept < self._rows:
+            return None
+        return Closing(Trigger.COUNT, f"{counts.kept} kept rows of {self._rows}")
+
+
+class AgeTrigger:
+    """Closes a window once its oldest review was published so long ago."""
+
+    def __init__(self, settings: AgeTriggerSettings) -> None:
+        self._seconds = settings.seconds
+
+    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
+        age = counts.age_seconds(now)
+        if age < self._seconds:
+            return None
+        return Closing(Trigger.AGE, f"oldest review is {age:.1f} s old, of {self._seconds:.1f} s")
+
+
+class PerClassTrigger:
+    """Closes a window once every class has the configured number of training rows."""
+
+    def __init__(self, settings: PerClassTriggerSettings) -> None:
+        self._rows = settings.rows
+
+    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
+        rarest = min(counts.training)
+        if rarest < self._rows:
+            return None
+        return Closing(Trigger.PER_CLASS, f"{rarest} training rows of the rarest class, of {self._rows}")
+
+
+def build(settings: TriggerSettings) -> Rule:
+    """The rule for one entry of `ingestor.window.triggers`."""
+    match settings:
+        case CountTriggerSettings():
+            return CountTrigger(settings)
+        case AgeTriggerSettings():
+            return AgeTrigger(settings)
+        case PerClassTriggerSettings():
+            return PerClassTrigger(settings)
+        case _:
+            assert_never(settings)
+
+
+class Triggers:
+    """All rules of a stream: the configured ones, and the bounds that hold for any window."""
+
+    def __init__(self, settings: WindowSettings) -> None:
+        self._settings = settings
+        self._rules: Sequence[Rule] = [build(each) for each in settings.triggers]
+
+    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
+        """The first reason to close the window now, if any. An empty window never closes."""
+        if counts.reviews == 0:
+            return None
+        fired = next((closing for rule in self._rules if (closing := rule.look(counts, now))), None)
+        if fired and not_trainable_because(counts, self._settings.min_rows) is None:
+            return fired
+        return self._bound(counts, now)
+
+    def _bound(self, counts: WindowCounts, now: datetime) -> Closing | None:
+        limits, age = self._settings, counts.age_seconds(now)
+        if counts.reviews >= limits.max_rows:
+            return Closing(Trigger.MAX_ROWS, f"{counts.reviews} reviews of at most {limits.max_rows}")
+        if age >= limits.max_age_seconds:
+            return Closing(Trigger.AGE, f"oldest review is {age:.1f} s old, of at most {limits.max_age_seconds:.1f} s")
+        return None
+
+
+def not_trainable_because(counts: WindowCounts, min_rows: int) -> str | None:
+    """Why nothing should be learned from these rows; None if something can be."""
+    rows, classes = sum(counts.training), sum(1 for number in counts.training if number)
+    if rows < min_rows:
+        return f"{rows} training rows, fewer than {min_rows}"
+    if classes < 2:
+        return f"training rows of {classes} class only"
+    return None
