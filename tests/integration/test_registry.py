@@ -1,0 +1,359 @@
+"""What `shared.registry` promises, asked of a real MLflow server."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+import requests
+from mlflow import MlflowClient
+
+from deploy.local import mlflow_server
+from deploy.local.ports import HOST, choose
+from shared.classifier.digest import model_digest
+from shared.classifier.mlflow_format import save_for_mlflow
+from shared.classifier.model import Classifier
+from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RegistryUnavailableError
+from shared.registry import DUPLICATE_TAG, WEIGHTS_TAG, WINDOW_TAG, ModelVersion, Registry
+from shared.retry import Stopped
+from shared.settings import Settings, load_settings
+from tests.models import answering
+
+Answer = TypeVar("Answer")
+
+WINDOW = "w-0000000000"
+START_SECONDS = 90
+ASK = """
+import sys, mlflow
+model = mlflow.pyfunc.load_model(f"models:/{sys.argv[1]}@champion")
+print("answer", model.predict(["A fine film."])["label"][0])
+"""
+
+
+class Server:
+    """An MLflow server that can be killed and started again on the same port and files."""
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._port = home, choose(["mlflow"], {})["mlflow"]
+        self.uri = f"http://{HOST}:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(mlflow_server.command(self._home, self._port))
+        end = time.monotonic() + START_SECONDS
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("the MLflow server did not start")
+            threading.Event().wait(0.1)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.uri}/health", timeout=1).ok
+        except requests.RequestException:
+            return False
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("mlflow"))
+    server.start()
+    yield server
+    server.kill()
+
+
+def settings_for(uri: str, **registry: object) -> Settings:
+    """Settings of a stream of its own."""
+    return load_settings(stream={"prefix": f"t{uuid4().hex[:8]}"}, registry={"tracking_uri": uri} | registry)
+
+
+@pytest.fixture
+def settings(server: Server) -> Settings:
+    return settings_for(server.uri)
+
+
+@pytest.fixture
+def registry(settings: Settings) -> Registry:
+    return Registry(settings)
+
+
+@pytest.fixture
+def client(server: Server) -> MlflowClient:
+    return MlflowClient(server.uri, server.uri)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that says `positive` to everything, in MLflow's format."""
+    folder = tmp_path_factory.mktemp("model")
+    save_for_mlflow(answering(folder / "plain", "positive"), folder / "mlflow")
+    return folder / "mlflow"
+
+
+def train(registry: Registry, model: Path, window_id: str = WINDOW, **tags: str) -> ModelVersion:
+    """What a retrainer does at the end of a window."""
+    run_id = registry.run_of_window(window_id, f"window {window_id}")
+    return registry.register(window_id, run_id, registry.upload_model(run_id, model), tags)
+
+
+def bare_version(registry: Registry, window_id: str = WINDOW) -> ModelVersion:
+    """A version without files."""
+    run_id = registry.run_of_window(window_id, window_id)
+    return registry.register(window_id, run_id, f"runs:/{run_id}/model", {})
+
+
+def at_once(call: Callable[[], Answer], callers: int = 2) -> list[Answer]:
+    """The answers to calls that start together."""
+    start = threading.Barrier(callers)
+
+    def run(_: int) -> Answer:
+        start.wait()
+        return call()
+
+    with ThreadPoolExecutor(callers) as pool:
+        return list(pool.map(run, range(callers)))
+
+
+# Runs
+
+
+def test_a_window_has_one_run_however_often_it_is_asked_for(registry: Registry) -> None:
+    assert registry.run_of_window(WINDOW, "first") == registry.run_of_window(WINDOW, "second")
+    assert registry.run_of_window("w-0000000001", "third") != registry.run_of_window(WINDOW, "fourth")
+
+
+def test_two_services_that_ask_at_once_get_the_same_run(settings: Settings) -> None:
+    asked = at_once(lambda: Registry(settings).run_of_window(WINDOW, "run"))
+    assert len({*asked, Registry(settings).run_of_window(WINDOW, "run")}) == 1
+
+
+def test_a_stream_has_its_own_runs_and_versions(server: Server, model: Path) -> None:
+    one, other = Registry(settings_for(server.uri)), Registry(settings_for(server.uri))
+    bare_version(one)
+    assert other.versions() == []
+    assert one.run_of_window(WINDOW, "run") != other.run_of_window(WINDOW, "run")
+
+
+def test_parameters_metrics_tags_and_files_arrive(registry: Registry, client: MlflowClient, tmp_path: Path) -> None:
+    run_id = registry.run_of_window(WINDOW, "run")
+    (tmp_path / "loss.png").write_bytes(b"a picture")
+    registry.log_params(run_id, {f"p{number}": number for number in range(250)})
+    registry.log_metrics(run_id, {"accuracy": 0.8}, step=3)
+    registry.set_run_tags(run_id, {"verdict": "promote"})
+    registry.log_file(run_id, tmp_path / "loss.png", "plots")
+    registry.log_text(run_id, '{"seed": 17}', "plans/plan.json")
+    registry.end_run(run_id)
+    run = client.get_run(run_id)
+    assert len(run.data.params) == 250
+    assert run.data.metrics == {"accuracy": 0.8}
+    assert run.data.tags["verdict"] == "promote"
+    assert run.info.status == "FINISHED"
+    assert [item.path for item in client.list_artifacts(run_id, "plots")] == ["plots/loss.png"]
+    assert Path(client.download_artifacts(run_id, "plans/plan.json", str(tmp_path))).read_text() == '{"seed": 17}'
+
+
+def test_a_series_logged_twice_is_there_once(registry: Registry, client: MlflowClient) -> None:
+    run_id = registry.run_of_window(WINDOW, "run")
+    points = [(step, 1 / (step + 1)) for step in range(2_500)]
+    for _ in range(2):
+        registry.log_series(run_id, "loss", points)
+    assert [(point.step, point.value) for point in client.get_metric_history(run_id, "loss")] == points
+
+
+def test_a_failed_run_is_marked(registry: Registry, client: MlflowClient) -> None:
+    run_id = registry.run_of_window(WINDOW, "run")
+    registry.end_run(run_id, failed=True)
+    assert client.get_run(run_id).info.status == "FAILED"
+
+
+# Versions
+
+
+def test_registering_twice_makes_one_version(registry: Registry, model: Path) -> None:
+    first, second = train(registry, model, seed="17"), train(registry, model, seed="18")
+    assert first == second
+    assert registry.versions() == [first]
+    assert first.tags == {"seed": "17", WINDOW_TAG: WINDOW}
+
+
+def test_of_two_registered_at_once_one_counts_and_the_other_is_tagged(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(settings)
+    run_id = registry.run_of_window(WINDOW, "run")
+    create, both_have_searched = MlflowClient.create_model_version, threading.Barrier(2)
+
+    def create_when_both_have_searched(*arguments: Any, **named: Any) -> Any:
+        both_have_searched.wait()
+        return create(*arguments, **named)
+
+    monkeypatch.setattr(MlflowClient, "create_model_version", create_when_both_have_searched)
+    counted = at_once(lambda: Registry(settings).register(WINDOW, run_id, f"runs:/{run_id}/model", {}))
+    assert [version.version for version in counted] == ["1", "1"]
+    assert [(version.version, version.is_duplicate) for version in registry.versions()] == [("2", True), ("1", False)]
+
+
+def test_a_second_version_left_by_a_crash_is_tagged_by_whoever_comes_next(
+    registry: Registry, settings: Settings, client: MlflowClient
+) -> None:
+    """Two processes created; both were killed before they searched again."""
+    first = bare_version(registry)
+    second = client.create_model_version(settings.stream.registered_model, first.source, first.run_id, first.tags)
+    assert bare_version(registry).version == first.version
+    assert [version.tags.get(DUPLICATE_TAG) for version in registry.versions()] == ["true", None]
+    assert registry.version_of_window(WINDOW) == first
+    assert registry.version(str(second.version)).is_duplicate  # type: ignore[union-attr]
+
+
+def test_versions_come_newest_first(registry: Registry) -> None:
+    for window_id in ("w-0", "w-1", "w-2"):
+        bare_version(registry, window_id)
+    assert [version.version for version in registry.versions()] == ["3", "2", "1"]
+
+
+def test_what_is_not_there_is_none(registry: Registry) -> None:
+    assert registry.versions() == []
+    assert registry.version("1") is None
+    assert registry.version_of_window(WINDOW) is None
+    assert registry.champion() is None
+
+
+def test_a_tag_may_hold_a_whole_decision(registry: Registry) -> None:
+    version = bare_version(registry).version
+    registry.set_tags(version, {"tidemill.decision": "x" * 5_000, "tidemill.number": "1"})
+    found = registry.version(version)
+    assert found is not None
+    assert (len(found.tags["tidemill.decision"]), found.tags["tidemill.number"]) == (5_000, "1")
+
+
+# The alias
+
+
+def test_the_champion_moves_and_can_be_taken_away(registry: Registry) -> None:
+    first, second = bare_version(registry, "w-0").version, bare_version(registry, "w-1").version
+    registry.set_champion(first)
+    assert registry.champion() == first
+    registry.set_champion(second)
+    assert registry.champion() == second
+    registry.clear_champion()
+    assert registry.champion() is None
+
+
+def test_there_may_be_no_champion_to_take_away(registry: Registry) -> None:
+    registry.clear_champion()
+    bare_version(registry)
+    registry.clear_champion()
+    assert registry.champion() is None
+
+
+def test_a_version_that_does_not_exist_cannot_be_champion(registry: Registry) -> None:
+    bare_version(registry)
+    with pytest.raises(RegistryRefusedError, match="making version 7 the champion"):
+        registry.set_champion("7")
+    assert registry.champion() is None
+
+
+# Files
+
+
+def test_a_downloaded_model_is_the_uploaded_one(registry: Registry, model: Path, tmp_path: Path) -> None:
+    version = train(registry, model)
+    folder = registry.download(version.version, tmp_path / "champion")
+    assert model_digest(folder) == model_digest(model)
+    assert Classifier.load(folder).predict(["A fine film."]).predicted.tolist() == [1]
+
+
+def test_uploading_again_overwrites(registry: Registry, model: Path, tmp_path: Path) -> None:
+    run_id = registry.run_of_window(WINDOW, "run")
+    damaged = tmp_path / "damaged" / "model"
+    damaged.mkdir(parents=True)
+    (damaged / "config.json").write_text("{")
+    registry.upload_model(run_id, damaged.parent)
+    version = train(registry, model)
+    assert model_digest(registry.download(version.version, tmp_path / "copy")) == model_digest(model)
+
+
+def test_a_folder_that_is_there_needs_no_server(server: Server, tmp_path: Path) -> None:
+    nobody = Registry(settings_for("http://127.0.0.1:1", attempts=1))
+    (tmp_path / "champion").mkdir()
+    assert nobody.download("1", tmp_path / "champion") == tmp_path / "champion"
+
+
+def test_a_download_that_fails_leaves_nothing(registry: Registry, tmp_path: Path) -> None:
+    version = bare_version(registry)
+    for missing, reason in ((version.version, "no files"), ("9", "no such version")):
+        with pytest.raises(ModelError, match=reason):
+            registry.download(missing, tmp_path / "champion")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_deleted_weights_leave_the_version_and_its_tags(registry: Registry, model: Path, tmp_path: Path) -> None:
+    version = train(registry, model, seed="17")
+    for _ in range(2):
+        registry.delete_weights(version.version)
+    found = registry.version(version.version)
+    assert found is not None
+    assert found.tags == {"seed": "17", WINDOW_TAG: WINDOW, WEIGHTS_TAG: "deleted"}
+    with pytest.raises(ModelError, match="deleted by retention"):
+        registry.download(version.version, tmp_path / "champion")
+
+
+def test_anybody_can_load_the_champion(
+    registry: Registry, settings: Settings, model: Path, tmp_path: Path, server: Server
+) -> None:
+    """With nothing but MLflow and its tracking URI: no code and no settings of ours."""
+    registry.set_champion(train(registry, model).version)
+    own = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    answered = subprocess.run(
+        [sys.executable, "-c", ASK, settings.stream.registered_model],
+        env=own | {"MLFLOW_TRACKING_URI": server.uri},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "answer positive" in answered.stdout, answered.stderr
+
+
+# A server that is not there
+
+
+def test_only_a_server_can_be_a_registry() -> None:
+    with pytest.raises(ConfigurationError, match=r"registry\.tracking_uri"):
+        Registry(settings_for("sqlite:///mlflow.db"))
+
+
+def test_a_server_that_is_killed_is_unavailable_and_comes_back(tmp_path: Path) -> None:
+    server = Server(tmp_path)
+    server.start()
+    try:
+        registry = Registry(settings_for(server.uri, attempts=3))
+        version = bare_version(registry)
+        server.kill()
+        for call in (registry.check, registry.champion, lambda: bare_version(registry)):
+            with pytest.raises(RegistryUnavailableError, match=server.uri):
+                call()
+        server.start()
+        registry.check()
+        assert bare_version(registry) == version
+    finally:
+        server.kill()
+
+
+def test_a_stop_ends_the_retries() -> None:
+    stopping = threading.Event()
+    stopping.set()
+    registry = Registry(settings_for("http://127.0.0.1:1", attempts=1000), stopping)
+    with pytest.raises(Stopped):
+        registry.champion()
