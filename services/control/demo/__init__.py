@@ -1,0 +1,1 @@
+"""`tidemill demo`: the whole story on real reviews, in a stack of its own."""
