@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from shared.events import Side, Snapshot
 from shared.settings import Settings
 
 WINDOWS = "windows"
+_SIGNATURES = b"tidemill.signatures"
 _MOMENT = pa.timestamp("us", tz="UTC")
 
 # A snapshot is read for ever: a column may be added at the end as nullable, none may change.
@@ -66,15 +68,17 @@ class Archive:
         with _store_errors(f"opening the archive {self._url}"):
             self._store, self._root = _open(self._url)
 
-    def write(self, window_id: str, rows: Sequence[WindowRow]) -> Snapshot:
+    def write(self, window_id: str, rows: Sequence[WindowRow], signatures: bytes = b"") -> Snapshot:
         """Keeps a window's rows; the same rows give the same bytes under the same name, so twice is once.
+
+        Args: signatures: what later windows need to find repetitions of this one, rows that it set aside included.
 
         Times without a zone are taken to be UTC. A reader never sees half a file.
 
         Raises:
             ArchiveUnavailableError: The store did not take it.
         """
-        data = _to_parquet(rows)
+        data = _to_parquet(rows, signatures)
         digest = hashlib.sha256(data).hexdigest()
         snapshot = Snapshot(path=f"{WINDOWS}/{window_id}-{digest}.parquet", sha256=digest, size_bytes=len(data))
         with _store_errors(f"writing {snapshot.path} to the archive {self._url}"):
@@ -98,6 +102,11 @@ class Archive:
             return pq.read_table(pa.BufferReader(data)).select(list(names))
         except (pa.ArrowException, KeyError) as error:
             raise SnapshotError(f"{self._named(snapshot)} is not a window's snapshot: {error}") from error
+
+    def signatures(self, snapshot: Snapshot) -> bytes:
+        """What was given to `write`; empty if nothing was. Raises as `read` does."""
+        stored = pq.read_metadata(pa.BufferReader(self._verified(snapshot))).metadata or {}
+        return b64decode(stored.get(_SIGNATURES, b""))
 
     def sweep(self, known: Collection[str], older_than_seconds: float) -> list[str]:
         """Deletes files that no manifest names and that are older than the given age.
@@ -201,12 +210,15 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _to_parquet(rows: Sequence[WindowRow]) -> bytes:
+def _to_parquet(rows: Sequence[WindowRow], signatures: bytes) -> bytes:
     columns = zip(*rows, strict=True) if rows else ((),) * len(SCHEMA)
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
     sink = pa.BufferOutputStream()
     # One row group and fixed options: the bytes depend on the rows alone (and on pyarrow's version).
-    pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), sink, compression="zstd", row_group_size=1 << 30)
+    with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
+        writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=1 << 30)
+        if signatures:
+            writer.add_key_value_metadata({_SIGNATURES: b64encode(signatures)})
     data: bytes = sink.getvalue().to_pybytes()
     return data
 

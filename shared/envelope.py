@@ -3,6 +3,7 @@
 Sources: CloudEvents 1.0.2, Kafka Protocol Binding; W3C Trace Context, section 3.2.
 """
 
+import re
 import secrets
 from collections.abc import Mapping
 from typing import TypeVar
@@ -11,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from shared.errors import UnreadableRecordError
 from shared.events import Event, new_id, utc_now
+
+_TRACE_PARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 Headers = tuple[tuple[str, bytes], ...]
 AnyEvent = TypeVar("AnyEvent", bound=BaseModel)
@@ -59,6 +62,6 @@ def new_trace_parent() -> str:
 
 
 def trace_parent(headers: Mapping[str, bytes]) -> str | None:
-    """The trace parent that a record carries, if any."""
+    """The trace parent that a record carries, if it is one: anybody may write headers."""
     value = headers.get("traceparent")
-    return value.decode(errors="replace") if value else None
+    return value.decode() if value and _TRACE_PARENT.fullmatch(value) else None

@@ -388,6 +388,17 @@ def read_range(settings: Settings, role: str, topic: Topic, partition: int, firs
     return [record for record in records if record.offset <= last]
 
 
+def read_newest(settings: Settings, role: str, topic: Topic, count: int = 1) -> list[Record]:
+    """The last committed records of a topic with one partition, oldest first: `count` of them, if there are so many."""
+    beginning, end = offset_range(settings, topic)[0]
+    first, records = end, list[Record]()
+    while len(records) < count and first > beginning:
+        # Markers and aborted transactions take offsets too, so it is not known how far back `count` records reach.
+        first = max(beginning, end - 4 * max(count, end - first))
+        records = read_range(settings, role, topic, 0, first, end - 1)
+    return records[-count:]
+
+
 def _positions(offsets: Mapping[Partition, int]) -> dict[TopicPartition, OffsetAndMetadata]:
     # A plain int instead of OffsetAndMetadata makes kafka-python hang for ever.
     return {TopicPartition(*partition): OffsetAndMetadata(offset) for partition, offset in offsets.items()}
@@ -410,9 +421,12 @@ class Transaction:
         self._futures: list[Any] = []
         self._offsets: dict[Partition, int] = {}
 
-    def send(self, topic: Topic, key: str, event: Event, trace_parent: str | None = None) -> None:
-        """Adds an event."""
-        self.send_bytes(topic, key.encode(), encode(event), event_headers(event, self._source, trace_parent))
+    def send(
+        self, topic: Topic, key: str, event: Event, trace_parent: str | None = None, headers: Headers = ()
+    ) -> None:
+        """Adds an event; `headers` come after those of every event."""
+        standard = event_headers(event, self._source, trace_parent)
+        self.send_bytes(topic, key.encode(), encode(event), standard + headers)
 
     def send_bytes(self, topic: Topic, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         """Adds a record as it is."""

@@ -35,9 +35,9 @@ class WindowCounts:
     training: tuple[int, ...]
     oldest_published_at: datetime | None
 
-    def age_seconds(self, now: datetime) -> float:
-        """Since the oldest review was published; 0 for an empty window, never negative."""
-        if self.oldest_published_at is None:
+    def age_seconds(self, now: datetime | None) -> float:
+        """Since the oldest review was published; 0 for an empty window or without a time, never negative."""
+        if self.oldest_published_at is None or now is None:
             return 0.0
         return max(0.0, (now - self.oldest_published_at).total_seconds())
 
@@ -53,7 +53,7 @@ class Closing:
 class Rule(Protocol):
     """One configured trigger."""
 
-    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
+    def look(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
         """The reason to close, if there is one."""
 
 
@@ -63,7 +63,7 @@ class CountTrigger:
     def __init__(self, settings: CountTriggerSettings) -> None:
         self._rows = settings.rows
 
-    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
+    def look(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
         if counts.kept < self._rows:
             return None
         return Closing(Trigger.COUNT, f"{counts.kept} kept rows of {self._rows}")
@@ -75,7 +75,7 @@ class AgeTrigger:
     def __init__(self, settings: AgeTriggerSettings) -> None:
         self._seconds = settings.seconds
 
-    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
+    def look(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
         age = counts.age_seconds(now)
         if age < self._seconds:
             return None
@@ -88,7 +88,7 @@ class PerClassTrigger:
     def __init__(self, settings: PerClassTriggerSettings) -> None:
         self._rows = settings.rows
 
-    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
+    def look(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
         rarest = min(counts.training)
         if rarest < self._rows:
             return None
@@ -115,8 +115,13 @@ class Triggers:
         self._settings = settings
         self._rules: Sequence[Rule] = [build(each) for each in settings.triggers]
 
-    def look(self, counts: WindowCounts, now: datetime) -> Closing | None:
-        """The first reason to close the window now, if any. An empty window never closes."""
+    def look(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
+        """The first reason to close the window now, if any. An empty window never closes.
+
+        Args:
+            now: None while more reviews wait to be added: a backlog of old reviews is cut by count, not into crumbs
+                that are each too old.
+        """
         if counts.reviews == 0:
             return None
         fired = next((closing for rule in self._rules if (closing := rule.look(counts, now))), None)
@@ -124,7 +129,7 @@ class Triggers:
             return fired
         return self._bound(counts, now)
 
-    def _bound(self, counts: WindowCounts, now: datetime) -> Closing | None:
+    def _bound(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
         limits, age = self._settings, counts.age_seconds(now)
         if counts.reviews >= limits.max_rows:
             return Closing(Trigger.MAX_ROWS, f"{counts.reviews} reviews of at most {limits.max_rows}")

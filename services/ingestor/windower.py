@@ -1,0 +1,118 @@
+"""Cuts the stream of curated reviews into windows: which rows are kept, when a window is full, what its manifest says.
+
+Knows nothing of where reviews come from; `windowing.py` feeds it and publishes what it cuts.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from services.ingestor.duplicates import DuplicateIndex, Signatures
+from services.ingestor.manifest import build_manifest
+from services.ingestor.open_window import OpenWindow, window_id
+from services.ingestor.split import check_same, is_split_conflict
+from services.ingestor.triggers import Closing, Triggers
+from shared.archive import WindowRow
+from shared.errors import LedgerCorruptError
+from shared.events import ClosedWindow, Command, CuratedReview, Snapshot, Trigger
+from shared.settings import IngestorSettings, StreamSettings
+from shared.text import NORMALISER_VERSION, canonical
+
+
+class Windower:
+    """The open window with all that decides about it: earlier texts, triggers, the stream's split."""
+
+    def __init__(self, stream: StreamSettings, ingestor: IngestorSettings) -> None:
+        self._labels, self._settings = stream.labels, ingestor
+        self._triggers = Triggers(ingestor.window)
+        self.split = ingestor.split.record(NORMALISER_VERSION)
+        self.resume(None, ())
+
+    def resume(self, last: ClosedWindow | None, earlier: Iterable[Signatures]) -> None:
+        """Begins an empty window after the last closed one.
+
+        Args:
+            last: The newest manifest; None before the first.
+            earlier: What is remembered of the last windows, the oldest first.
+
+        Raises:
+            ConfigurationError: The stream was begun with another split.
+        """
+        if last is not None:
+            check_same(last.split, self.split)
+        self._sequence = last.sequence + 1 if last else 0
+        self._after = last.last_offset if last else -1
+        self._known = DuplicateIndex(self._settings.duplicates)
+        for signatures in earlier:
+            self._known.load(signatures)
+        self.window = OpenWindow(len(self._labels))
+
+    @property
+    def window_id(self) -> str | None:
+        """Of the open window; None while it is empty."""
+        return window_id(self.window.first_offset) if len(self.window) else None
+
+    def add(self, offset: int, review: CuratedReview, trace_parent: str | None = None) -> None:
+        """Takes the next review.
+
+        Raises:
+            LedgerCorruptError: It is in a closed window already, or not of this stream.
+        """
+        if offset <= self._after:
+            raise LedgerCorruptError(f"reviews.curated@{offset} is in a closed window, which ends at {self._after}")
+        if review.label >= len(self._labels):
+            raise LedgerCorruptError(f"reviews.curated@{offset} has label {review.label}; known: {list(self._labels)}")
+        conflict = is_split_conflict(review.side, review.marked_test)
+        seen = self._known.observe(canonical(review.text), review.label, conflict)
+        self.window.add(_row(offset, review), seen.set_aside, seen.overturned)
+        self.window.trace_parent = trace_parent
+
+    def due(self, now: datetime | None) -> Closing | None:
+        """Why the window closes now, if it does; `now` None while more reviews wait: age is judged when none do."""
+        return self._triggers.look(self.window.counts(), now)
+
+    def asked(self, command: Command) -> Closing | None:
+        """Why an operator closes the open window; None if it is empty or not the one that is meant."""
+        if self.window_id is None or command.target not in (None, self.window_id):
+            return None
+        return Closing(Trigger.OPERATOR, f"{command.who}: {command.why} (command {command.command_id})")
+
+    def signatures(self) -> Signatures:
+        """What later windows need to know of this one."""
+        return self._known.signatures()
+
+    def manifest(self, closing: Closing, snapshot: Snapshot, now: datetime) -> ClosedWindow:
+        """What is published of the window."""
+        return build_manifest(
+            self.window,
+            closing,
+            snapshot,
+            sequence=self._sequence,
+            label_names=self._labels,
+            split=self.split,
+            min_rows=self._settings.window.min_rows,
+            closed_at=now,
+        )
+
+    def forget(self) -> None:
+        """Goes on to the next window; this one is published."""
+        self._after = self.window.last_offset
+        self._sequence += 1
+        self._known.next_window()
+        self.window = OpenWindow(len(self._labels))
+
+
+def _row(offset: int, review: CuratedReview) -> WindowRow:
+    return WindowRow(
+        offset=offset,
+        id=review.id,
+        text=review.text,
+        label=review.label,
+        side=review.side,
+        source=review.source,
+        created_at=review.created_at,
+        prediction_id=review.prediction_id,
+        origin_partition=review.origin.partition,
+        origin_offset=review.origin.offset,
+        published_at=review.published_at,
+        signature=None,
+    )
