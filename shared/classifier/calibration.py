@@ -32,9 +32,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
     """
     columns, truth = _as_columns(np.asarray(logits, np.float64)), np.asarray(labels, np.int64)
     if len(truth) == 0 or truth.shape != columns.shape[:1]:
-        raise ValueError(
-            f"need one label per row of logits and at least one row, got {truth.shape} and {columns.shape}"
-        )
+        raise ValueError(f"need a label for each row of logits, one at least: {truth.shape} against {columns.shape}")
 
     def loss(log_temperature: float) -> float:
         log_probabilities = log_softmax(columns / np.exp(log_temperature), axis=1)

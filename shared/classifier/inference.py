@@ -66,7 +66,7 @@ def plan_batches(lengths: Sequence[int] | NDArray[np.int32], token_budget: int) 
 
 def infer(model: "PreTrainedModel", encoded: Encoded, pad_id: int, token_budget: int) -> NDArray[np.float32]:
     """Logits (n, k) in the order of the rows, whatever batches they went through."""
-    logits = np.empty((len(encoded.ids), model.config.num_labels), np.float32)
+    logits = np.empty((len(encoded.ids), len(model.config.id2label or ())), np.float32)
     with torch.inference_mode():
         for rows in plan_batches(encoded.lengths, token_budget):
             ids, mask = _pad([encoded.ids[row] for row in rows], pad_id, model.device)

@@ -6,7 +6,7 @@ from typing import Any
 
 import mlflow.transformers
 from huggingface_hub import ModelCard
-from transformers import pipeline
+from transformers import Pipeline, TextClassificationPipeline
 
 from shared.classifier.model import Classifier
 from shared.classifier.quiet import quietly
@@ -27,7 +27,7 @@ def save_for_mlflow(classifier_folder: Path, target_folder: Path, metadata: dict
     with quietly():
         # A pipeline, not a path: MLflow 3.17 cannot read transformers 5's task table, which a path needs.
         mlflow.transformers.save_model(
-            pipeline(TASK, model=classifier.model, tokenizer=classifier.tokenizer),
+            _pipeline(classifier),
             path=str(target_folder),
             task=TASK,
             model_card=_card(classifier),
@@ -39,6 +39,12 @@ def save_for_mlflow(classifier_folder: Path, target_folder: Path, metadata: dict
     (target_folder / "LICENSE.txt").unlink(missing_ok=True)
 
 
+def _pipeline(classifier: Classifier) -> Pipeline:
+    return TextClassificationPipeline(  # type: ignore[no-untyped-call]
+        task=TASK, model=classifier.model, tokenizer=classifier.tokenizer
+    )
+
+
 def _requirements() -> list[str]:
     """Given, because MLflow would infer them by loading the model in another process for a minute."""
     return [f"{package}=={version(package).split('+')[0]}" for package in ("torch", "transformers", "accelerate")]
@@ -47,6 +53,7 @@ def _requirements() -> list[str]:
 def _card(classifier: Classifier) -> ModelCard:
     labels = ", ".join(classifier.labels)
     return ModelCard(
-        f"# Text classifier\n\nLabels: {labels}. Reads {classifier.window} tokens. "
+        f"---\nlibrary_name: transformers\n---\n# Text classifier\n\nLabels: {labels}. "
+        f"Reads {classifier.window} tokens. "
         f"Calibrated: temperature {classifier.temperature:.4f}, folded into the last layer.\n"
     )

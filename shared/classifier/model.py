@@ -1,12 +1,18 @@
 """The classifier: a transformer with a head, its tokenizer and its labels, from safetensors and JSON only."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from shared.classifier.calibration import temperature_of
 from shared.classifier.inference import TOKEN_BUDGET, Encoder, infer
@@ -17,7 +23,7 @@ from shared.classifier.quiet import quietly
 from shared.errors import ModelError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 # Never the hub, never pickle, never code that came with the weights.
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
@@ -32,7 +38,7 @@ class Classifier:
     def __init__(
         self,
         model: "PreTrainedModel",
-        tokenizer: "PreTrainedTokenizerFast",
+        tokenizer: PreTrainedTokenizerFast,
         *,
         name: str = "classifier",
         max_tokens: int | None = None,
@@ -63,12 +69,15 @@ class Classifier:
         dtype = torch_dtype(choose_precision(precision, device))
         with _load_errors(folder), quietly():
             model, found = AutoModelForSequenceClassification.from_pretrained(layout.model, dtype=dtype, **_WEIGHTS)
-            tokenizer = AutoTokenizer.from_pretrained(layout.tokenizer, **_LOCAL)
+            tokenizer = _load_tokenizer(layout.tokenizer)
         _refuse_missing(found["missing_keys"], folder)
         return cls(model.to(device).eval(), tokenizer, name=name or folder.name, max_tokens=max_tokens)
 
     def save(self, folder: Path) -> None:
         """Writes weights (safetensors), config and tokenizer (JSON) flat into the folder, made if need be."""
+        # Left over from whoever tokenised last, they would be saved, and change the digest of the same model.
+        self.tokenizer.backend_tokenizer.no_padding()
+        self.tokenizer.backend_tokenizer.no_truncation()
         with quietly():
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
@@ -76,8 +85,8 @@ class Classifier:
     @property
     def labels(self) -> tuple[str, ...]:
         """Label names in the order of the logits."""
-        names = self.model.config.id2label
-        return tuple(names[column] for column in range(len(names)))
+        names: Mapping[Any, str] = self.model.config.id2label or {}
+        return tuple(names[column] for column in sorted(names))
 
     @property
     def temperature(self) -> float:
@@ -112,17 +121,29 @@ def new_classifier(base_folder: Path, labels: Sequence[str], seed: int) -> Class
         _name_labels(config, labels)
         model = _with_fresh_head(config, seed)
         base, found = AutoModel.from_pretrained(base_folder, dtype=torch.float32, **_WEIGHTS)
-        tokenizer = AutoTokenizer.from_pretrained(base_folder, **_LOCAL)
+        tokenizer = _load_tokenizer(base_folder)
         model.base_model.load_state_dict(base.state_dict(), strict=False)
     # A pooler, say, may be missing from a base whose classifier has none.
     _refuse_missing(set(found["missing_keys"]) & set(model.base_model.state_dict()), base_folder)
-    return Classifier(model.eval(), tokenizer, name=base_folder.name)
+    model.train(False)
+    return Classifier(model, tokenizer, name=base_folder.name)
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    if not (folder / "tokenizer.json").is_file():
+        # transformers would make one with an empty vocabulary, and the model would answer every text alike.
+        raise ModelError(f"{folder}: tokenizer.json is missing; save the tokenizer beside the model")
+    tokenizer = AutoTokenizer.from_pretrained(folder, **_LOCAL)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ModelError(f"{folder}: its tokenizer has no fast version, which batching needs")
+    return tokenizer
 
 
 def _with_fresh_head(config: "PreTrainedConfig", seed: int) -> "PreTrainedModel":
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config, trust_remote_code=False)
+        auto: Any = AutoModelForSequenceClassification
+        model: PreTrainedModel = auto.from_config(config, trust_remote_code=False)
     return model
 
 
@@ -142,6 +163,8 @@ def _load_errors(folder: Path) -> Iterator[None]:
     """Damaged files raise whatever the reader at hand raises, down to bare Exception; all mean the same here."""
     try:
         yield
+    except ModelError:
+        raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise ModelError(f"{folder}: cannot be loaded as a model ({reason}); download or train it again") from error

@@ -38,7 +38,7 @@ class Scores:
 
     @classmethod
     def from_probabilities(cls, labels: Sequence[str], probabilities: NDArray[np.float64]) -> "Scores":
-        """For predictors without logits or tokens. A probability of 0 gets the smallest float32 as its logit's argument."""
+        """For predictors without logits or tokens; the logits are the logarithms, finite also where one is 0."""
         logits = np.log(np.clip(probabilities, np.finfo(np.float32).tiny, 1.0)).astype(np.float32)
         rows = len(probabilities)
         return cls(
@@ -51,7 +51,7 @@ class Scores:
     @property
     def predicted(self) -> NDArray[np.int64]:
         """(n,) column of each row's most probable label; the first one on a tie."""
-        return self.probabilities.argmax(axis=1).astype(np.int64)
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
     @property
     def predicted_labels(self) -> list[str]:

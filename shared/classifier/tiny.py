@@ -1,4 +1,4 @@
-"""A random DistilBERT of 30,000 weights: no use as a model, but every part of the mill can run on it in milliseconds."""
+"""A random DistilBERT of 30,000 weights: no use as a model, but every part of the mill runs on it in milliseconds."""
 
 import string
 from pathlib import Path
@@ -16,7 +16,7 @@ _WORDS = """
     good great excellent wonderful amazing best love loved like liked enjoy enjoyed fun funny beautiful perfect fresh
     bad awful terrible horrible worst hate hated boring dull slow poor waste wasted disappointing stupid mess rotten
     works broke broken never again recommend watch buy bought money worth well better worse only even much little first
-""".split()
+"""
 _WINDOW = 128
 
 
@@ -36,5 +36,5 @@ def make_tiny(target: Path) -> None:
 
 def _vocabulary() -> dict[str, int]:
     pieces = string.ascii_lowercase + string.digits + string.punctuation
-    tokens = [*_SPECIAL, *pieces, *(f"##{piece}" for piece in pieces), *_WORDS]
+    tokens = [*_SPECIAL, *pieces, *(f"##{piece}" for piece in pieces), *_WORDS.split()]
     return {token: number for number, token in enumerate(dict.fromkeys(tokens))}

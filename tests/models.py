@@ -1,0 +1,44 @@
+"""Tiny classifiers for tests: random, cheap, the same every time, and tellable apart by what they answer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from shared.classifier.base import open_base
+from shared.classifier.calibration import head_of
+from shared.classifier.model import Classifier, new_classifier
+
+SENTIMENTS = ("negative", "positive")
+
+
+def tiny_classifier(folder: Path, labels: Sequence[str] = SENTIMENTS, seed: int = 0) -> Path:
+    """Writes an untrained tiny classifier; different seeds answer differently."""
+    return _saved(_new(folder, labels, seed), folder)
+
+
+def biased_tiny(folder: Path, bias: Sequence[float], labels: Sequence[str] = SENTIMENTS, seed: int = 0) -> Path:
+    """Writes a tiny classifier whose logits are shifted by `bias`, one number for each label."""
+    classifier = _new(folder, labels, seed)
+    with torch.no_grad():
+        head_of(classifier.model).bias.add_(torch.tensor(bias))
+    return _saved(classifier, folder)
+
+
+def answering(folder: Path, label: str, labels: Sequence[str] = SENTIMENTS, certainty: float = 6.0) -> Path:
+    """Writes a tiny classifier that answers every text with this label, `certainty` logits above the others."""
+    classifier = _new(folder, labels, seed=0)
+    head = head_of(classifier.model)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.copy_(torch.tensor([certainty if name == label else 0.0 for name in labels]))
+    return _saved(classifier, folder)
+
+
+def _new(folder: Path, labels: Sequence[str], seed: int) -> Classifier:
+    return new_classifier(open_base("tiny", folder.parent / ".base"), labels, seed)
+
+
+def _saved(classifier: Classifier, folder: Path) -> Path:
+    classifier.save(folder)
+    return folder
