@@ -1,0 +1,4 @@
+from services.server.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,218 @@
+"""Wires the server together: HTTP on the event loop, the model in a worker thread, the champion followed in another."""
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from types import FrameType
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from filelock import FileLock, Timeout
+from prometheus_client import CollectorRegistry
+
+from services.server.api.application import Parts, build_api
+from services.server.engine import Engine
+from services.server.feedback import Feedback
+from services.server.follower import Follower
+from services.server.ledger import LedgerReader
+from services.server.outbox import Outbox
+from services.server.predictions import PredictionSampler
+from services.server.shelf import Shelf
+from services.server.slots import Slots, Stage
+from services.server.status import Status
+from services.server.store import PredictionStore
+from services.server.swapper import Swapper
+from shared.classifier.model import Classifier
+from shared.classifier.precision import choose_device
+from shared.classifier.threads import use_threads
+from shared.errors import ConfigurationError, ExitCode
+from shared.events import ServerState
+from shared.health import Health
+from shared.kafka import check_codecs
+from shared.logs import configure_logging
+from shared.metrics import ServerMetrics, ServiceMetrics
+from shared.registry import Registry
+from shared.settings import ServerSettings, Settings, load_settings
+from shared.topics import SERVERS_STATE
+
+log = structlog.get_logger("server")
+FOLLOWER_SECONDS = 5.0
+
+
+def main() -> None:
+    """Serves until a signal, then exits with the reason's code."""
+    try:
+        settings = load_settings()
+        configure_logging(settings.service, "server")
+        code = run(settings)
+    except ConfigurationError as error:
+        print(f"server: {error}", file=sys.stderr)
+        code = error.exit_code
+    # Threads that wait for a broker that is gone, or for a hung model, must not keep a stopped server alive.
+    sys.stderr.flush()
+    os._exit(int(code))
+
+
+def run(settings: Settings) -> ExitCode:
+    """Listens, serves, drains. Returns why it ended.
+
+    Raises:
+        ConfigurationError: A setting is missing or wrong, the port is taken, or the replica runs already.
+    """
+    check_codecs()
+    settings.bootstrap_servers()
+    if settings.model.threads is not None:
+        use_threads(settings.model.threads)
+    folder = replica_folder(settings)
+    with _alone(folder), closing(_listener(settings.server)) as listener:
+        host, port = listener.getsockname()[:2]
+        server = Server(settings, folder, f"http://{host}:{port}")
+        log.info("started", url=server.url)
+        code = server.serve(listener)
+    log.info("stopped", exit_code=int(code), reason=code.name.lower())
+    return code
+
+
+def replica_folder(settings: Settings) -> Path:
+    """Where this replica keeps its models and the texts of its predictions.
+
+    Raises:
+        ConfigurationError: The replica's name cannot be that of a folder.
+    """
+    name = settings.server.replica_id
+    if Path(name).name != name:
+        raise ConfigurationError(f"server.replica_id {name!r} cannot name a folder; use letters, digits and dashes")
+    folder = settings.home.resolve() / "server" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two servers on one folder would sweep each other's models."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigurationError(
+            f"a server already runs on {folder}; give this one another server.replica_id"
+        ) from None
+    with lock:
+        yield
+
+
+def _listener(settings: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"server.port {settings.port} on {settings.host} cannot be opened: {error}") from error
+    return listener
+
+
+class _Http(uvicorn.Server):
+    """Drains at the first signal and ends the process at the second; the exit code stays ours to choose."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit:
+            os._exit(128 + sig)
+        self.should_exit = True
+
+
+class Server:
+    """All parts of one replica."""
+
+    def __init__(self, settings: Settings, folder: Path, url: str) -> None:
+        self.url = url
+        self._settings, self._stopping = settings, threading.Event()
+        self._code = ExitCode.STOPPED
+        self._registry = CollectorRegistry()
+        self._service_metrics, self._metrics = ServiceMetrics(self._registry), ServerMetrics(self._registry)
+        self._models = Registry(settings, self._stopping)
+        self._shelf = Shelf(folder / "models")
+        self._store = PredictionStore(folder / "predictions.sqlite", settings.server.prediction_store_rows)
+        self._outbox = Outbox(settings, self._stopping)
+        self._slots = Slots()
+        sampler = PredictionSampler(settings.server, self._outbox, self._metrics)
+        self._engine = Engine(settings, self._slots, self._metrics, [self._store.keep, sampler.keep])
+        health = Health(self._service_metrics)
+        self._status = Status(settings.server.replica_id, url, self._metrics, health, self._announce)
+        feedback = Feedback(settings.stream, self._store, self._outbox, self._metrics)
+        parts = Parts(settings, self._engine, feedback, self._status, health, self._metrics, self._registry)
+        self._http = _Http(_http_config(build_api(parts, self._lifespan), settings.server))
+
+    def serve(self, listener: socket.socket) -> ExitCode:
+        """Answers until a signal; returns why it ended."""
+        self._http.run(sockets=[listener])
+        return self._code if self._http.started else ExitCode.CRASHED
+
+    @asynccontextmanager
+    async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
+        batcher = asyncio.create_task(self._engine.batcher.run())
+        batcher.add_done_callback(self._batcher_ended)
+        follower = self._follower(asyncio.get_running_loop())
+        follower.start()
+        try:
+            yield
+        finally:
+            self._stopping.set()
+            batcher.cancel()
+            await asyncio.to_thread(self._close, follower)
+
+    def _follower(self, loop: asyncio.AbstractEventLoop) -> Follower:
+        device = choose_device(self._settings.model.device)
+        swapper = Swapper(
+            self._settings,
+            self._models,
+            self._shelf,
+            lambda folder: Classifier.load(folder, device),
+            Stage(self._slots, loop),
+            self._status,
+            self._metrics,
+        )
+        return Follower(
+            self._settings,
+            LedgerReader(self._settings),
+            self._models.champion,
+            swapper,
+            self._status,
+            self._metrics,
+            self._service_metrics,
+            self._stopping,
+        )
+
+    def _batcher_ended(self, task: asyncio.Task[None]) -> None:
+        """Without it every request would wait for its time limit; a restart is better."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("batcher_crashed", error=repr(error))
+            self._code, self._http.should_exit = ExitCode.CRASHED, True
+
+    def _announce(self, state: ServerState) -> None:
+        self._outbox.offer(SERVERS_STATE, state.replica_id, lambda: state)
+
+    def _close(self, follower: Follower) -> None:
+        follower.join(FOLLOWER_SECONDS)
+        self._store.close()
+        self._outbox.close()
+
+
+def _http_config(api: FastAPI, settings: ServerSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        api,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+    )

@@ -1,0 +1,51 @@
+"""Which model should answer: what the ledger says, and what to believe when the ledger cannot be read."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.events import Decision, Verdict
+
+MOVES_THE_CHAMPION = (Verdict.PROMOTE, Verdict.ROLLBACK)
+
+
+@dataclass(frozen=True, slots=True)
+class Champion:
+    """The version that should answer. `digest` None: only the registry's tags say which files it has."""
+
+    version: str
+    digest: str | None = None
+    promoted_at: datetime | None = None
+    decision: int | None = None
+
+
+class ChampionFold:
+    """The ledger's champion, entry by entry. An entry that was seen already changes nothing."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, str] = {}
+        self._number = 0
+        self.champion: Champion | None = None
+
+    def add(self, decision: Decision) -> None:
+        """Takes the next entry."""
+        if decision.number <= self._number:
+            return
+        self._number = decision.number
+        if decision.version is not None and decision.model_digest is not None:
+            self._digests[decision.version] = decision.model_digest
+        if decision.verdict in MOVES_THE_CHAMPION and decision.champion_after is not None:
+            version = decision.champion_after
+            self.champion = Champion(version, self._digests.get(version), decision.decided_at, decision.number)
+
+
+def wanted(ledger: Champion | None, ledger_is_current: bool, alias: str | None) -> Champion | None:
+    """Whom to serve: the ledger's champion; where the ledger cannot be read or names nobody, the registry's.
+
+    Args:
+        ledger: As last read.
+        ledger_is_current: Kafka answered just now.
+        alias: What the registry says; None if it names nobody or does not answer.
+    """
+    if alias is None or (ledger_is_current and ledger is not None):
+        return ledger
+    return ledger if ledger is not None and ledger.version == alias else Champion(alias)

@@ -1,0 +1,131 @@
+"""Who answers: the current model, replaced by one assignment, the retired one let go when its last request has ended.
+
+All of it happens on the event loop; counting in and reading the current model have no await between them, so a request
+never meets a model that is being let go.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from services.server.card import Card
+from shared.classifier.predictor import Predictor, Scores
+from shared.errors import RetryableError
+
+
+class NoModelError(RetryableError):
+    """There is no champion to answer yet."""
+
+
+class ServedModel(Predictor, Protocol):
+    """What the server asks of a classifier."""
+
+    @property
+    def window(self) -> int:
+        """The most tokens that it reads of a text."""
+
+    def predict(self, texts: Sequence[str], token_budget: int = ...) -> Scores:
+        """Answers in the order of the texts; the budget bounds the padded tokens of one forward pass."""
+
+
+class Slot:
+    """One loaded model and the requests that it is answering."""
+
+    def __init__(self, card: Card, model: ServedModel) -> None:
+        self.card = card
+        self._model: ServedModel | None = model
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def model(self) -> ServedModel:
+        """The classifier.
+
+        Raises:
+            NoModelError: It was let go.
+        """
+        if self._model is None:
+            raise NoModelError(f"model version {self.card.version} was retired; ask again")
+        return self._model
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return self._in_flight
+
+    @contextmanager
+    def occupied(self) -> Iterator["Slot"]:
+        """Keeps the model until the block ends."""
+        self._in_flight += 1
+        self._idle.clear()
+        try:
+            yield self
+        finally:
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.set()
+
+    async def drained(self) -> None:
+        """Returns once no request is under way."""
+        await self._idle.wait()
+
+    def close(self) -> None:
+        """Lets the weights go."""
+        self._model = None
+
+
+class Slots:
+    """The owner of the model in service."""
+
+    def __init__(self) -> None:
+        self._current: Slot | None = None
+
+    @property
+    def current(self) -> Slot | None:
+        """The model that the next request will get."""
+        return self._current
+
+    @contextmanager
+    def use(self) -> Iterator[Slot]:
+        """The current model, kept whole for the caller until the block ends.
+
+        Raises:
+            NoModelError: There is none yet.
+        """
+        current = self._current
+        if current is None:
+            raise NoModelError("no model has been promoted yet; publish labelled reviews and ask again")
+        with current.occupied():
+            yield current
+
+    def switch(self, candidate: Slot) -> Slot | None:
+        """Every request from now on gets the candidate. Returns the retired model, which still answers its own."""
+        retired, self._current = self._current, candidate
+        return retired
+
+
+async def drain(retired: Slot) -> None:
+    """Lets a retired model go once its last request has ended."""
+    await retired.drained()
+    retired.close()
+
+
+class Stage:
+    """Switches and drains on the event loop, called from another thread."""
+
+    def __init__(self, slots: Slots, loop: asyncio.AbstractEventLoop) -> None:
+        self._slots, self._loop = slots, loop
+
+    def switch(self, candidate: Slot) -> Slot | None:
+        """As `Slots.switch`; returns once it is done."""
+
+        async def on_the_loop() -> Slot | None:
+            return self._slots.switch(candidate)
+
+        return asyncio.run_coroutine_threadsafe(on_the_loop(), self._loop).result()
+
+    def drain(self, retired: Slot) -> None:
+        """As `drain`; requests end by their own time limit, so this does."""
+        asyncio.run_coroutine_threadsafe(drain(retired), self._loop).result()

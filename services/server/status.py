@@ -1,0 +1,98 @@
+"""What this replica is doing about its model, for metrics, health, logs and the topic `servers.state`."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from services.server.card import Card
+from shared.events import ServerPhase, ServerState, utc_now
+from shared.health import Health
+from shared.metrics import ServerMetrics
+
+log = structlog.get_logger("status")
+NO_MODEL = "no model has been promoted yet"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state at one moment. `serving` is what answers; `target` is what is being taken over, or failed to be."""
+
+    phase: ServerPhase = ServerPhase.WAITING
+    reason: str | None = None
+    serving: Card | None = None
+    target: str | None = None
+    kafka_trouble: str | None = "not asked yet"
+    registry_trouble: str | None = "not asked yet"
+
+
+class Status:
+    """One owner of the state; any thread may change or read it."""
+
+    def __init__(
+        self,
+        replica_id: str,
+        url: str | None,
+        metrics: ServerMetrics,
+        health: Health,
+        announce: Callable[[ServerState], None],
+    ) -> None:
+        self._replica_id, self._url, self._announce = replica_id, url, announce
+        self._metrics, self._health, self._lock = metrics, health, threading.Lock()
+        self._now = Snapshot()
+        health.not_ready("model", NO_MODEL)
+        metrics.phase.labels(ServerPhase.WAITING.value).set(1)
+
+    @property
+    def now(self) -> Snapshot:
+        """The state, whole."""
+        return self._now
+
+    def enter(self, phase: ServerPhase, target: str | None = None, reason: str | None = None) -> None:
+        """Goes on to a phase and says so."""
+        with self._lock:
+            before = self._now.phase
+            self._now = replace(self._now, phase=phase, target=target, reason=reason)
+            self._metrics.phase.labels(before.value).set(0)
+            self._metrics.phase.labels(phase.value).set(1)
+        log.info("phase", phase=phase.value, target=target, reason=reason)
+        self.announce()
+
+    def serves(self, card: Card) -> None:
+        """From now on this model answers."""
+        with self._lock:
+            self._now = replace(self._now, serving=card)
+        self._metrics.served_version.set(_number(card.version))
+        self._health.ready("model")
+
+    def reaches(self, kafka_trouble: str | None, registry_trouble: str | None) -> None:
+        """What kept Kafka and MLflow from answering just now; None: they did."""
+        with self._lock:
+            before = self._now
+            self._now = replace(before, kafka_trouble=kafka_trouble, registry_trouble=registry_trouble)
+        for name, was, trouble in (
+            ("kafka", before.kafka_trouble, kafka_trouble),
+            ("registry", before.registry_trouble, registry_trouble),
+        ):
+            if (was is None) != (trouble is None):
+                log.info("reachable" if trouble is None else "unreachable", what=name, reason=trouble)
+
+    def announce(self) -> None:
+        """Publishes the state; repeated now and then, so that one lost in an outage is made good."""
+        now = self._now
+        self._announce(
+            ServerState(
+                replica_id=self._replica_id,
+                version=now.serving.version if now.serving else None,
+                phase=now.phase,
+                reason=now.reason,
+                url=self._url,
+                at=utc_now(),
+            )
+        )
+
+
+def _number(version: str) -> float:
+    """MLflow's versions are whole numbers; any other name still shows that something serves."""
+    return float(version) if version.isdecimal() else -1.0

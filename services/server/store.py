@@ -1,0 +1,109 @@
+"""Which text a prediction was about: a bounded table on disk, so that feedback needs only the prediction's id."""
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from services.server.engine import Prediction
+
+log = structlog.get_logger("store")
+
+WAITING_ROWS = 20_000  # answers not on disk yet; beyond, they are forgotten rather than slow an answer down
+ROWS_PER_COMMIT = 1_000
+_TABLE = """
+CREATE TABLE IF NOT EXISTS predictions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    prediction_id TEXT NOT NULL UNIQUE, text TEXT NOT NULL, version TEXT NOT NULL, label TEXT NOT NULL
+)"""
+_INSERT = "INSERT OR IGNORE INTO predictions (prediction_id, text, version, label) VALUES (?, ?, ?, ?)"
+_PRUNE = "DELETE FROM predictions WHERE number <= (SELECT MAX(number) FROM predictions) - ?"
+_SELECT = "SELECT text, version, label FROM predictions WHERE prediction_id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A prediction as it was given."""
+
+    text: str
+    version: str
+    label: str
+
+
+class PredictionStore:
+    """Remembers the latest answers. Writing never blocks one; on a full disk they are forgotten, and still given."""
+
+    def __init__(self, path: Path, rows: int) -> None:
+        """Opens or creates the file; `rows` is the most that is kept."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._rows = path, rows
+        self._waiting: queue.Queue[Prediction | None] = queue.Queue(WAITING_ROWS)
+        self._unwritten: dict[str, Remembered] = {}
+        with closing(self._connect()) as connection:
+            connection.execute(_TABLE)
+        self._writer = threading.Thread(target=self._write, name="store", daemon=True)
+        self._writer.start()
+
+    def keep(self, predictions: Sequence[Prediction]) -> None:
+        """Remembers them, at once for `find`, soon on disk."""
+        for prediction in predictions:
+            answer = prediction.answer
+            self._unwritten[prediction.prediction_id] = Remembered(answer.text, prediction.version, answer.label)
+            try:
+                self._waiting.put_nowait(prediction)
+            except queue.Full:
+                self._unwritten.pop(prediction.prediction_id, None)
+
+    def find(self, prediction_id: str) -> Remembered | None:
+        """The prediction, or None if it was never given here or is too old. Reads the disk: call it off the loop."""
+        if (unwritten := self._unwritten.get(prediction_id)) is not None:
+            return unwritten
+        with closing(self._connect()) as connection:
+            row = connection.execute(_SELECT, (prediction_id,)).fetchone()
+        return Remembered(*row) if row else None
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Writes what waits, within the time given."""
+        self._waiting.put(None, timeout=seconds)
+        self._writer.join(seconds)
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
+
+    def _write(self) -> None:
+        with closing(self._connect()) as connection:
+            while batch := self._next_batch():
+                try:
+                    self._commit(connection, batch)
+                except sqlite3.Error as error:
+                    log.warning("predictions_not_kept", rows=len(batch), error=str(error))
+                for prediction in batch:
+                    self._unwritten.pop(prediction.prediction_id, None)
+
+    def _next_batch(self) -> list[Prediction]:
+        """What waits, after waiting for the first; empty: the end."""
+        batch: list[Prediction] = []
+        item = self._waiting.get()
+        while item is not None:
+            batch.append(item)
+            if len(batch) == ROWS_PER_COMMIT or self._waiting.empty():
+                return batch
+            item = self._waiting.get()
+        if batch:
+            self._waiting.put(None)
+        return batch
+
+    def _commit(self, connection: sqlite3.Connection, batch: Sequence[Prediction]) -> None:
+        rows = [(each.prediction_id, each.answer.text, each.version, each.answer.label) for each in batch]
+        with connection:
+            connection.execute("BEGIN")
+            connection.executemany(_INSERT, rows)
+            connection.execute(_PRUNE, (self._rows,))

@@ -1,0 +1,185 @@
+"""Takes a new champion over: download, verify, load, ask, warm, switch, drain. Whatever fails, the old one answers on.
+
+Runs in the follower's thread, beside the event loop; the switch is the only moment that the loop notices.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from services.server.card import Card
+from services.server.champion import Champion
+from services.server.shelf import Shelf
+from services.server.slots import ServedModel, Slot
+from services.server.status import Status
+from shared.classifier.digest import verify
+from shared.classifier.probe import KNOWN_QUESTIONS, prove
+from shared.errors import ModelError, RegistryRefusedError
+from shared.events import ServerPhase, utc_now
+from shared.metrics import ServerMetrics, SwapOutcome
+from shared.registry import ModelVersion
+from shared.settings import Settings
+
+log = structlog.get_logger("swapper")
+DIGEST_TAG = "tidemill.model_digest"
+WARM_CALLS = 3
+
+
+class Source(Protocol):
+    """Where models come from: the registry."""
+
+    def version(self, version: str) -> ModelVersion | None:
+        """One version, or None if there is no such version."""
+
+    def download(self, version: str, folder: Path) -> Path:
+        """Brings a version's files into the folder, whole or not at all; if it is there, it is kept."""
+
+
+class Switches(Protocol):
+    """Where models stand while they serve."""
+
+    def switch(self, candidate: Slot) -> Slot | None:
+        """Every request from now on gets the candidate; returns the retired one."""
+
+    def drain(self, retired: Slot) -> None:
+        """Lets the retired one go once its last request has ended."""
+
+
+class Swapper:
+    """Brings proven models into service, from the registry or from this machine's shelf."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source,
+        shelf: Shelf,
+        load: Callable[[Path], ServedModel],
+        stage: Switches,
+        status: Status,
+        metrics: ServerMetrics,
+    ) -> None:
+        self._labels, self._budget = settings.stream.labels, settings.model.token_budget
+        self._patience = settings.server.known_questions_timeout_seconds
+        self._source, self._shelf, self._load, self._stage = source, shelf, load, stage
+        self._status, self._metrics = status, metrics
+
+    def take_over(self, champion: Champion) -> None:
+        """Puts the champion into service, or changes nothing.
+
+        Raises:
+            ModelError, RegistryRefusedError: This model is not to be used; repeating is useless.
+            RegistryUnavailableError: MLflow is not there; try again later.
+        """
+        began = time.monotonic()
+        card = self._card(champion)
+        self._fetch(card)
+        is_new = not self._shelf.knows(card)
+        retired = self._serve(card)
+        self._metrics.swaps.labels(SwapOutcome.SERVING.value).inc()
+        self._metrics.swap_seconds.observe(time.monotonic() - began)
+        if is_new and (newest := card.newest_published_at()) is not None:
+            self._metrics.freshness.observe((utc_now() - newest).total_seconds())
+        self._retire(retired)
+
+    def take_last(self) -> bool:
+        """Puts the model into service that served here last, or the one before; False if neither is usable."""
+        for card in self._shelf.last():
+            try:
+                self._status.enter(ServerPhase.VERIFYING, card.version)
+                verify(self._shelf.folder(card), card.digest)
+                self._retire(self._serve(card))
+            except ModelError as error:
+                log.warning("kept_model_unusable", version=card.version, error=str(error))
+            else:
+                return True
+        return False
+
+    def _card(self, champion: Champion) -> Card:
+        """Who the champion is, from the shelf if it served here, else from the registry."""
+        for card in self._shelf.last():
+            if card.version == champion.version and champion.digest == card.digest:
+                return card
+        self._status.enter(ServerPhase.DOWNLOADING, champion.version)
+        if (found := self._source.version(champion.version)) is None:
+            raise ModelError(f"version {champion.version} is not in the registry; promote another or roll back")
+        digest = champion.digest or found.tags.get(DIGEST_TAG)
+        if digest is None:
+            raise ModelError(f"version {champion.version} has no recorded digest, so its files cannot be trusted")
+        return Card(version=champion.version, digest=digest, promoted_at=champion.promoted_at, tags=found.tags)
+
+    def _fetch(self, card: Card) -> None:
+        """Files on the shelf that no longer verify are fetched once more."""
+        folder = self._shelf.folder(card)
+        with suppress(ModelError):
+            verify(folder, card.digest)
+            return
+        self._shelf.discard(card)
+        self._status.enter(ServerPhase.DOWNLOADING, card.version)
+        self._source.download(card.version, folder)
+        self._status.enter(ServerPhase.VERIFYING, card.version)
+        try:
+            verify(folder, card.digest)
+        except ModelError:
+            self._shelf.discard(card)
+            raise
+
+    def _serve(self, card: Card) -> Slot | None:
+        """Loads, proves and switches; returns the retired slot."""
+        self._status.enter(ServerPhase.LOADING, card.version)
+        model = self._load(self._shelf.folder(card))
+        self._status.enter(ServerPhase.WARMING, card.version)
+        within(self._patience, lambda: self._warm(model), f"version {card.version} answers the known questions")
+        # Kept before it is switched to: a crash from here on restarts with a model that is proven, whichever it is.
+        self._shelf.keep(card)
+        retired = self._stage.switch(Slot(card, model))
+        self._status.serves(card)
+        return retired
+
+    def _retire(self, retired: Slot | None) -> None:
+        if retired is not None:
+            self._status.enter(ServerPhase.DRAINING, retired.card.version)
+            self._stage.drain(retired)
+        self._status.enter(ServerPhase.SERVING)
+
+    def _warm(self, model: ServedModel) -> None:
+        """Proves it, then asks what traffic will ask: one short text, and a full batch."""
+        prove(model, self._labels)
+        for _ in range(WARM_CALLS):
+            model.predict(KNOWN_QUESTIONS[:1], self._budget)
+        model.predict([KNOWN_QUESTIONS[-1]] * max(1, self._budget // model.window), self._budget)
+
+
+def permanent(error: Exception) -> bool:
+    """Whether trying the same model again is useless."""
+    return isinstance(error, (ModelError, RegistryRefusedError))
+
+
+def within(seconds: float, call: Callable[[], None], promise: str) -> None:
+    """Calls in a thread of its own, for at most so long: a hung model must not hang its caller.
+
+    Raises:
+        ModelError: It took longer. Whatever the call raises is raised here.
+    """
+    outcome: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            outcome.put(error)
+        else:
+            outcome.put(None)
+
+    threading.Thread(target=run, name="warming", daemon=True).start()
+    try:
+        error = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise ModelError(f"{promise}: not within {seconds:.0f} s; it is not used") from None
+    if error is not None:
+        raise error
