@@ -32,6 +32,7 @@ class RequestOutcome(StrEnum):
     NO_MODEL = "no_model"
     OVERLOADED = "overloaded"
     TIMEOUT = "timeout"
+    ABANDONED = "abandoned"
     FAILED = "failed"
 
 
