@@ -52,8 +52,5 @@ def replay_quotas(windows: Mapping[str, ClosedWindow], policy: ReplayPolicy, wan
 
 
 def sample(window_id: str, offsets: Sequence[int], count: int, seed: int) -> tuple[int, ...]:
-    """`count` of a window's training offsets, rising; the same seed draws the same ones.
-
-    Raises: ValueError if the window has fewer.
-    """
-    return tuple(sorted(random.Random(f"{seed}:{window_id}").sample(list(offsets), count)))
+    """`count` of a window's training offsets (all, if it has fewer), rising; the same seed draws the same ones."""
+    return tuple(sorted(random.Random(f"{seed}:{window_id}").sample(list(offsets), min(count, len(offsets)))))

@@ -1,0 +1,79 @@
+"""What the topics say so far, as far as planning needs it: a pure fold of manifests, candidates, decisions, orders."""
+
+from dataclasses import dataclass, field
+
+from shared.events import (
+    Candidate,
+    CandidateStatus,
+    ClosedWindow,
+    Command,
+    CommandKind,
+    Decision,
+    Event,
+    Verdict,
+)
+
+MOVES_CHAMPION = (Verdict.PROMOTE, Verdict.ROLLBACK)
+
+
+@dataclass
+class History:
+    """Folded state. Events may come twice; within a topic they come in order, between topics they need not."""
+
+    windows: dict[str, ClosedWindow] = field(default_factory=dict)
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    champion: str | None = None
+    digests: dict[str, str] = field(default_factory=dict)
+    _covered: set[str] = field(default_factory=set)
+    _decided: set[str] = field(default_factory=set)
+    _quarantined: dict[str, Decision] = field(default_factory=dict)
+    _released: dict[str, Command] = field(default_factory=dict)
+
+    def observe(self, event: Event) -> None:
+        """Folds in one event; kinds that planning does not need are passed over."""
+        match event:
+            case ClosedWindow():
+                self.windows[event.window_id] = event
+            case Candidate():
+                self._observe_candidate(event)
+            case Decision():
+                self._observe_decision(event)
+            case Command(kind=CommandKind.RELEASE_WINDOW, target=str(window_id)):
+                self._released[window_id] = event
+
+    def _observe_candidate(self, candidate: Candidate) -> None:
+        self.candidates.setdefault(candidate.window_id, candidate)
+        self._covered.update((candidate.window_id, *candidate.window_ids))
+        if candidate.version is not None and candidate.model_digest is not None:
+            self.digests[candidate.version] = candidate.model_digest
+
+    def _observe_decision(self, decision: Decision) -> None:
+        if decision.window_id is not None:
+            self._decided.add(decision.window_id)
+            if decision.quarantined:
+                self._quarantined[decision.window_id] = decision
+        if decision.verdict in MOVES_CHAMPION:
+            self.champion = decision.champion_after
+
+    def is_covered(self, window_id: str) -> bool:
+        """Whether the window has its candidate already, alone or merged with later ones."""
+        return window_id in self._covered
+
+    def covered(self) -> frozenset[str]:
+        """All windows that have their candidate."""
+        return frozenset(self._covered)
+
+    def undecided(self) -> str | None:
+        """The window of the latest candidate that the gate has yet to decide on, if any; skipped ones are never."""
+        asked = [candidate for candidate in self.candidates.values() if candidate.status != CandidateStatus.SKIPPED]
+        if asked and asked[-1].window_id not in self._decided:
+            return asked[-1].window_id
+        return None
+
+    def quarantined(self) -> frozenset[str]:
+        """Windows that must not be replayed: distrusted by the gate and not released since."""
+        return frozenset(window_id for window_id in self._quarantined if not self._is_released(window_id))
+
+    def _is_released(self, window_id: str) -> bool:
+        order = self._released.get(window_id)
+        return order is not None and order.issued_at >= self._quarantined[window_id].decided_at

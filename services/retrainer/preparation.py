@@ -1,0 +1,138 @@
+"""Makes a run ready for its job: the plan if there is none, the rows, and the weights to start from."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from services.retrainer.history import History
+from services.retrainer.machine import Machine
+from services.retrainer.plan import DecisionWait, Plan, StartPoint, make_plan, plan_seed, wanted_replay
+from services.retrainer.replay import build_policy, eligible, replay_quotas, sample
+from services.retrainer.runs import JobSetup, RunFolder, Runs, TrainingRow
+from shared.archive import Archive, WindowRow
+from shared.classifier.digest import verify
+from shared.errors import ModelError, SnapshotError
+from shared.events import ClosedWindow, Side, Snapshot, utc_now
+from shared.lineage import code_version
+from shared.registry import Registry
+from shared.settings import Settings
+
+log = structlog.get_logger("retrainer")
+PARENTS = "parents"
+
+
+class Preparation:
+    """Turns windows into a run folder that the job can work on. Doing it again changes nothing."""
+
+    def __init__(self, settings: Settings, archive: Archive, registry: Registry, machine: Machine) -> None:
+        self._settings, self._archive, self._registry, self._machine = settings, archive, registry, machine
+        self._runs = Runs(settings.home)
+
+    def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
+        """A plan that is there is kept: what was begun with it must be finished with it.
+
+        Raises:
+            SnapshotError: A window's rows are missing or altered.
+            ModelError: The champion to start from cannot be had.
+            ArchiveUnavailableError, RegistryUnavailableError: Try again later.
+        """
+        run = self._runs.folder(windows[-1].window_id)
+        plan = run.plan() or self._planned(run, windows, history, wait)
+        if run.result() is None:
+            self._write_rows(run, plan)
+            setup = JobSetup(start_folder=self._start_folder(plan.start), threads=self._settings.model.threads)
+            run.write(run.setup_file, setup)
+        return run
+
+    def _planned(self, run: RunFolder, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> Plan:
+        earlier = eligible(history.windows.values(), windows[0].sequence, history.quarantined())
+        training = self._settings.training
+        plan = make_plan(
+            windows,
+            self._drawn(earlier, wanted_replay(windows, training), plan_seed(training.seed, windows[-1].sequence)),
+            earlier,
+            start=self._start(history),
+            training=training,
+            hardware=self._machine.hardware,
+            decision_wait=wait,
+            code_version=code_version(),
+            now=utc_now(),
+        )
+        run.write(run.plan_file, plan)
+        log.info("planned", window_id=plan.window_id, new_rows=plan.new_rows, replay_rows=plan.replay_rows)
+        return plan
+
+    def _start(self, history: History) -> StartPoint:
+        model = self._settings.model
+        wanted = self._settings.training.start == "champion"
+        version = history.champion if wanted else None
+        return StartPoint(
+            base=model.base,
+            base_revision=model.base_revision,
+            base_digest=self._machine.base_digest,
+            version=version,
+            version_digest=history.digests.get(version) if version else None,
+        )
+
+    def _drawn(self, earlier: Mapping[str, ClosedWindow], wanted: int, seed: int) -> dict[str, tuple[int, ...]]:
+        quotas = replay_quotas(earlier, build_policy(self._settings.training.replay), wanted, seed)
+        drawn: dict[str, tuple[int, ...]] = {}
+        for window_id, count in quotas.items():
+            try:
+                drawn[window_id] = sample(window_id, self._training_offsets(earlier[window_id].snapshot), count, seed)
+            except SnapshotError as error:
+                # An old window that was lost must not stop all learning for ever; the plan shows that it is not in.
+                log.error("window_not_replayed", window_id=window_id, error=str(error))
+        return drawn
+
+    def _training_offsets(self, snapshot: Snapshot) -> list[int]:
+        columns = self._archive.columns(snapshot, ("offset", "side")).to_pydict()
+        return [
+            offset for offset, side in zip(columns["offset"], columns["side"], strict=True) if side == Side.TRAIN.value
+        ]
+
+    def _write_rows(self, run: RunFolder, plan: Plan) -> None:
+        rows = {side: list[TrainingRow]() for side in (Side.TRAIN, Side.CALIBRATION, Side.VALIDATION)}
+        for window in plan.windows:
+            _sort(window.window_id, self._archive.read(window.snapshot), rows)
+        for replayed in plan.replay:
+            drawn, others = frozenset(replayed.offsets), (Side.CALIBRATION, Side.VALIDATION)
+            kept = (
+                row
+                for row in self._archive.read(replayed.snapshot)
+                if row.side in others or (row.side == Side.TRAIN and row.offset in drawn)
+            )
+            _sort(replayed.window_id, kept, rows)
+        for side, content in rows.items():
+            run.write_rows(side.value, content)
+
+    def _start_folder(self, start: StartPoint) -> Path:
+        if start.version is None:
+            return self._machine.base_folder
+        if start.version_digest is None:
+            raise ModelError(f"no candidate tells the digest of champion {start.version}; set training.start to 'base'")
+        return self._downloaded(start.version, start.version_digest)
+
+    def _downloaded(self, version: str, digest: str) -> Path:
+        """The champion's files, verified; only one is kept on this machine."""
+        parents = self._settings.home.resolve() / PARENTS
+        folder = parents / f"{version}-{digest[:16]}"
+        for other in parents.glob("*"):
+            if other != folder:
+                shutil.rmtree(other, ignore_errors=True)
+        self._registry.download(version, folder)
+        try:
+            verify(folder, digest)
+        except ModelError:
+            shutil.rmtree(folder)  # or the damaged copy would be found again
+            raise
+        return folder
+
+
+def _sort(window_id: str, rows: Iterable[WindowRow], into: Mapping[Side, list[TrainingRow]]) -> None:
+    """Adds the rows to their side; held-out ones have none here and are never written for the job."""
+    for row in rows:
+        if row.side in into:
+            into[row.side].append(TrainingRow(window_id=window_id, offset=row.offset, text=row.text, label=row.label))

@@ -1,0 +1,152 @@
+"""Brings a finished run into the registry: one run and one version a window, with everything that explains it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from services.retrainer.plan import Plan
+from services.retrainer.progress import Point, ProgressReader, curve
+from services.retrainer.runs import RunFolder, TrainingResult
+from shared.classifier.digest import verify
+from shared.errors import RegistryRefusedError, TrainingError
+from shared.events import Candidate, CandidateStatus, ClosedWindow, TrainingMetrics, utc_now
+from shared.lineage import Lineage
+from shared.registry import ModelVersion, Registry
+
+log = structlog.get_logger("retrainer")
+WINDOWS_FOLDER, PLOTS_FOLDER = "windows", "plots"
+
+
+class Registration:
+    """Registers runs. Each step finds what an interrupted one left, so all may be repeated."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def find(self, window_id: str) -> Candidate | None:
+        """The candidate of a version that is registered already, though its run folder is gone."""
+        version = self._registry.version_of_window(window_id)
+        return candidate_of(window_id, version, None) if version else None
+
+    def register(self, run: RunFolder, windows: Sequence[ClosedWindow]) -> Candidate:
+        """Logs the run and registers its model.
+
+        Args: windows: the manifests of the plan's new and replayed windows.
+        Raises:
+            TrainingError: The run folder holds no finished run.
+            ModelError: The model's files changed since the job wrote them.
+            RegistryUnavailableError: Try again later.
+        """
+        plan, result = run.plan(), run.result()
+        if plan is None or result is None:
+            raise TrainingError(f"{run.path}: no finished run there")
+        verify(run.model, result.model_digest)
+        run_id = self._registry.run_of_window(plan.window_id, f"train {plan.window_id}")
+        self._log_numbers(run_id, run, plan, result)
+        self._log_files(run_id, run, windows)
+        version = self._register_model(run_id, run, plan, result)
+        self._registry.end_run(run_id)
+        log.info("registered", window_id=plan.window_id, version=version.version, run=self._registry.run_url(run_id))
+        return candidate_of(plan.window_id, version, result.metrics)
+
+    def _log_numbers(self, run_id: str, run: RunFolder, plan: Plan, result: TrainingResult) -> None:
+        try:
+            self._registry.log_params(run_id, parameters(plan))
+        except RegistryRefusedError as error:
+            # A run folder was lost and the window planned anew: MLflow keeps the first values, plan.json the true ones.
+            log.warning("params_kept", window_id=plan.window_id, error=str(error))
+        self._registry.log_metrics(run_id, measurements(result), step=result.metrics.steps)
+        for name, series in loss_series(curve(ProgressReader(run.progress_file).news())).items():
+            self._registry.log_series(run_id, name, series)
+
+    def _log_files(self, run_id: str, run: RunFolder, windows: Sequence[ClosedWindow]) -> None:
+        for file in (run.plan_file, run.result_file, run.environment_file, run.progress_file):
+            self._registry.log_file(run_id, file)
+        for plot in sorted(run.plots.glob("*.png")):
+            self._registry.log_file(run_id, plot, PLOTS_FOLDER)
+        for window in windows:
+            name = str(Path(WINDOWS_FOLDER) / f"{window.window_id}.json")
+            self._registry.log_text(run_id, window.model_dump_json(indent=2), name)
+
+    def _register_model(self, run_id: str, run: RunFolder, plan: Plan, result: TrainingResult) -> ModelVersion:
+        source = self._registry.upload_model(run_id, run.model)
+        tags = lineage_of(plan, result).to_tags()
+        self._registry.set_run_tags(run_id, tags)
+        return self._registry.register(plan.window_id, run_id, source, tags)
+
+
+def candidate_of(window_id: str, version: ModelVersion, metrics: TrainingMetrics | None) -> Candidate:
+    """What to announce: by the version's own tags, since another attempt than ours may have registered it."""
+    lineage = Lineage.from_tags(version.tags)
+    return Candidate(
+        window_id=window_id,
+        window_ids=lineage.window_ids,
+        status=CandidateStatus.READY,
+        version=version.version,
+        run_id=version.run_id,
+        model_digest=lineage.model_digest,
+        parent_version=lineage.parent_version,
+        replay_window_ids=lineage.replay_window_ids,
+        metrics=metrics,
+        created_at=utc_now(),
+    )
+
+
+def lineage_of(plan: Plan, result: TrainingResult) -> Lineage:
+    """Where the model came from."""
+    return Lineage(
+        window_ids=plan.window_ids,
+        offset_ranges=tuple((window.first_offset, window.last_offset) for window in plan.windows),
+        snapshot_sha256s=tuple(window.snapshot.sha256 for window in plan.windows),
+        replay_window_ids=plan.replay_window_ids,
+        parent_version=plan.start.version,
+        base=plan.start.base,
+        base_digest=plan.start.base_digest,
+        seed=plan.seed,
+        labels=plan.labels,
+        normaliser_version=plan.split.normaliser_version,
+        split=plan.split,
+        model_digest=result.model_digest,
+        temperature=result.metrics.temperature,
+        code_version=plan.code_version,
+        plan_sha256=plan.sha256(),
+        newest_published_at=plan.newest_published_at,
+    )
+
+
+def parameters(plan: Plan) -> dict[str, object]:
+    """The run's parameters: what two trainings may be compared by."""
+    settings = {f"training.{name}": value for name, value in plan.training.model_dump(mode="json").items()}
+    return settings | {
+        "base": plan.start.base,
+        "parent_version": plan.start.version or "none",
+        "device": plan.hardware.device,
+        "precision": plan.hardware.precision,
+        "seed": plan.seed,
+        "new_rows": plan.new_rows,
+        "replay_rows": plan.replay_rows,
+        "windows": len(plan.windows),
+        "replay_windows": len(plan.replay),
+        "waited_for_decision_seconds": round(plan.decision_wait.seconds, 1),
+    }
+
+
+def measurements(result: TrainingResult) -> dict[str, float]:
+    """The run's final metrics."""
+    numbers = {name: float(value) for name, value in result.metrics.model_dump().items()}
+    numbers["calibration_rows"] = float(result.calibration_rows)
+    numbers["validation_rows"] = float(result.validation_rows)
+    if result.validation_accuracy is not None:
+        numbers["validation_accuracy"] = result.validation_accuracy
+    return numbers
+
+
+def loss_series(points: Sequence[Point]) -> dict[str, list[tuple[int, float]]]:
+    """The curves as MLflow charts them; of one, the x axis counts tokens instead of steps."""
+    return {
+        "loss": [(point.step, point.loss) for point in points],
+        "loss_by_tokens": [(point.tokens_seen, point.loss) for point in points],
+        "learning_rate": [(point.step, point.learning_rate) for point in points],
+        "curve_rows_per_second": [(point.step, point.rows_per_second) for point in points],
+    }
