@@ -65,7 +65,8 @@ def test_sigterm_drains_and_exits_with_zero(settings: Settings) -> None:
 def test_a_fatal_error_ends_every_loop_with_its_code(settings: Settings) -> None:
     good, bad = ScriptedLoop([]), ScriptedLoop([raising(FencedError("another took over"))])
     assert run("mill", settings, {"good": lambda context: good, "bad": lambda context: bad}) is ExitCode.FENCED
-    assert good.closed and bad.closed
+    assert good.closed
+    assert bad.closed
 
 
 def test_an_unknown_error_is_a_crash(settings: Settings) -> None:
