@@ -2,22 +2,18 @@
 
 import base64
 import subprocess
-import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from string import Template
-from types import TracebackType
-from typing import Self
 
 from deploy.local import java, ports, process
-from shared.errors import ConfigurationError, UnreachableError
+from shared.errors import ConfigurationError
 
 TEMPLATE = Path(__file__).with_name("server.properties")
 FORMAT_SECONDS = 120
 READY_SECONDS = 60.0
-STOP_SECONDS = 60.0
-PROBE_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -71,27 +67,22 @@ class BrokerLayout:
         fresh.rename(self.data)
 
 
-class Broker:
-    """A broker that is started, stopped and killed by the process that holds it.
+class Broker(process.Held):
+    """A broker held by this process, which keeps its address over restarts.
 
     >>> with Broker(tmp_path) as broker:                                      # doctest: +SKIP
     ...     KafkaProducer(bootstrap_servers=broker.bootstrap_servers)
     """
 
     def __init__(self, home: Path, port: int | None = None) -> None:
+        super().__init__()
         chosen = ports.choose(("port", "controller_port"), {"port": port} if port else {})
         self.layout = BrokerLayout(home, **chosen)
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def bootstrap_servers(self) -> str:
         """The address for clients; the same after each restart."""
         return f"{ports.HOST}:{self.layout.port}"
-
-    @property
-    def pid(self) -> int | None:
-        """The running broker's process id."""
-        return self._process.pid if self._process else None
 
     def start(self, training: Path | None = None) -> None:
         """Starts it and returns once clients can connect.
@@ -102,34 +93,9 @@ class Broker:
         self.layout.prepare()
         with (self.layout.home / "broker.log").open("ab") as log:
             self._process = process.spawn(self.layout.command(training), log)
-        deadline = time.monotonic() + READY_SECONDS
         # The port opens only once the broker is recovered and unfenced, so a connection means ready.
-        while not ports.is_open(self.layout.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.kill()
-                raise UnreachableError(f"the broker did not start; see {self.layout.home / 'broker.log'}")
-            time.sleep(PROBE_SECONDS)
-
-    def stop(self, seconds: float = STOP_SECONDS) -> None:
-        """Lets it flush and leave the cluster in order."""
-        if self._process:
-            process.stop(self._process, seconds)
-            self._process = None
-
-    def kill(self) -> None:
-        """Ends it as a crash would."""
-        if self._process:
-            process.kill(self._process)
-            self._process = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
+        ready = partial(ports.is_open, self.layout.port)
+        process.wait_ready(self._process, ready, READY_SECONDS, f"the broker (log in {self.layout.home})")
 
 
 def _cluster_id() -> str:

@@ -7,10 +7,12 @@ process that has imported all of MLflow too, 220 MB, only to wait for the first,
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
+from deploy.local import ports, probes, process
 from deploy.local.ports import HOST
+
+READY_SECONDS = 120.0
 
 # What `mlflow server` gives its worker, and its optional parts switched off.
 ENVIRONMENT = {
@@ -28,7 +30,7 @@ ENVIRONMENT = {
 
 def command(home: Path, port: int) -> list[str]:
     """What runs the server in the foreground. `home` belongs to it alone."""
-    return [sys.executable, "-m", "deploy.local.mlflow_server", "--home", str(home), "--port", str(port)]
+    return [*process.PYTHON_MODULE, "deploy.local.mlflow_server", "--home", str(home), "--port", str(port)]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -40,6 +42,32 @@ def environment(home: Path) -> dict[str, str]:
         "_MLFLOW_SERVER_REGISTRY_STORE": store,
         "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(home.resolve() / "artifacts"),
     }
+
+
+class MlflowServer(process.Held):
+    """A server held by this process, which keeps its address over restarts."""
+
+    def __init__(self, home: Path, port: int | None = None) -> None:
+        super().__init__()
+        self.home = home
+        self.port = ports.choose(("port",), {"port": port} if port else {})["port"]
+
+    @property
+    def uri(self) -> str:
+        """The address for clients; the same after each restart."""
+        return f"http://{HOST}:{self.port}"
+
+    def start(self) -> None:
+        """Starts it and returns once it answers.
+
+        Raises:
+            UnreachableError: It ended, or did not answer within two minutes.
+        """
+        self.home.mkdir(parents=True, exist_ok=True)
+        with (self.home / "mlflow.log").open("ab") as log:
+            self._process = process.spawn(command(self.home, self.port), log)
+        where = f"MLflow (log in {self.home})"
+        process.wait_ready(self._process, lambda: probes.answers(f"{self.uri}/health")[0], READY_SECONDS, where)
 
 
 def main() -> None:

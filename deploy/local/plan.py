@@ -1,6 +1,5 @@
 """What a local stack consists of, as data: processes, their order, their addresses."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from deploy.local import mlflow_server, ports, prometheus
 from deploy.local.broker import BrokerLayout
 from deploy.local.endpoints import Endpoints, read_endpoints
 from deploy.local.ports import HOST
+from deploy.local.process import PYTHON_MODULE
 from deploy.local.specs import ProcessSpec, Stage
 from shared.settings import Settings, load_settings
 
@@ -49,7 +49,7 @@ def _specs(settings: Settings, home: Path, endpoints: Endpoints) -> Iterator[Pro
         yield _mlflow(home, endpoints)
     kafka = () if settings.kafka.bootstrap_servers else ("kafka",)
     registry = () if settings.registry.tracking_uri else ("mlflow",)
-    yield ProcessSpec("topics", (sys.executable, "-m", "deploy.local.topics"), None, env, kafka)
+    yield ProcessSpec("topics", (*PYTHON_MODULE, "deploy.local.topics"), None, env, kafka)
     for name in SERVICES:
         after = ("topics",) if name == "ingestor" else ("topics", *registry)
         yield _service(name, env, after, endpoints)
@@ -72,7 +72,7 @@ def _service(name: str, env: Mapping[str, str], after: tuple[str, ...], endpoint
     port = endpoints.metrics_ports[name]
     # The server is ready for requests only with its first champion, which nobody would wait for.
     ready_url = f"{endpoints.server_url}/healthz" if name == "server" else f"http://{HOST}:{port}/readyz"
-    argv = (sys.executable, "-m", f"services.{name}")
+    argv = (*PYTHON_MODULE, f"services.{name}")
     return ProcessSpec(name, argv, ready_url, {**env, "TIDEMILL_SERVICE__METRICS_PORT": str(port)}, after)
 
 

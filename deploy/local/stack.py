@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import psutil
 from deploy.local import marked, supervisor
 from deploy.local.endpoints import Endpoints, read_endpoints
 from deploy.local.holder import holder
+from deploy.local.process import PYTHON_MODULE
 from shared.errors import ConfigurationError, UnreachableError
 
 SUPERVISOR = "deploy.local.supervisor"
@@ -110,7 +110,7 @@ class Stack:
 
     def _launch(self, env: Mapping[str, str]) -> None:
         self.log("supervisor").parent.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", self._supervisor_module, "--home", str(self.home)]
+        command = [*PYTHON_MODULE, self._supervisor_module, "--home", str(self.home)]
         with self.log("supervisor").open("ab") as log:
             self._launched = subprocess.Popen(
                 command,

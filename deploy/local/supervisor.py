@@ -23,6 +23,7 @@ from deploy.local.child import Child
 from deploy.local.endpoints import Endpoints
 from deploy.local.guardian import DRAIN_SECONDS
 from deploy.local.holder import only_one
+from deploy.local.process import PYTHON_MODULE
 from deploy.local.specs import ProcessSpec, Stage
 from shared.errors import ConfigurationError, ExitCode
 
@@ -90,7 +91,7 @@ def say(text: str) -> None:
 @contextmanager
 def _guardian(home: Path, run: str) -> Iterator[None]:
     """A process that outlives a killed supervisor by just as long as it takes to end the rest."""
-    command = [sys.executable, "-m", "deploy.local.guardian", str(home), run]
+    command = [*PYTHON_MODULE, "deploy.local.guardian", str(home), run]
     guardian = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         yield
