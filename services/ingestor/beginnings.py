@@ -1,0 +1,65 @@
+"""Where the ingestor starts to read when its group's offsets are not there, and what the stream was begun with."""
+
+from services.ingestor.outputs import SPLIT_HEADER, read_origin
+from services.ingestor.split import check_same
+from shared.envelope import decode
+from shared.events import ClosedWindow, SplitRecord
+from shared.kafka import Partition, Record, iterate_topic, read_newest
+from shared.settings import Settings
+from shared.topics import REVIEWS_CURATED, REVIEWS_REJECTED, REVIEWS_UNLABELED, WINDOWS_CLOSED
+
+CURATOR_OUTPUTS = (REVIEWS_CURATED, REVIEWS_UNLABELED, REVIEWS_REJECTED)
+
+
+class CuratorStart:
+    """After the highest origin found in the curator's outputs; the beginning only where there is none."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self, partition: Partition, beginning: int, end: int) -> int:
+        after = self._highest_origin(partition[1]) + 1
+        return max(beginning, min(after, end))
+
+    def _highest_origin(self, partition: int) -> int:
+        records = iterate_topic(self._settings, "curator.start", *CURATOR_OUTPUTS)
+        origins = (read_origin(record.headers, record.where()) for record in records)
+        return max((offset for found, offset in origins if found == partition), default=-1)
+
+
+class WindowerStart:
+    """After the last window; commands from the end then, since older ones were answered or are stale."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._curated = REVIEWS_CURATED.full_name(settings.stream.prefix)
+
+    def __call__(self, partition: Partition, beginning: int, end: int) -> int:
+        manifests = newest_manifests(self._settings, 1)
+        if not manifests:
+            return beginning
+        return max(beginning, manifests[-1].last_offset + 1) if partition[0] == self._curated else end
+
+
+def newest_manifests(settings: Settings, count: int) -> list[ClosedWindow]:
+    """The last windows, the oldest first."""
+    records = read_newest(settings, "ingestor.manifests", WINDOWS_CLOSED, count)
+    return [decode(ClosedWindow, record.value, record.where()) for record in records]
+
+
+def check_split(settings: Settings, split: SplitRecord) -> None:
+    """Refuses a split other than the one that the stream was begun with, by its newest manifest or curated review.
+
+    Raises:
+        ConfigurationError: Naming each field that differs.
+    """
+    if manifests := newest_manifests(settings, 1):
+        check_same(manifests[0].split, split)
+    else:
+        for record in read_newest(settings, "ingestor.split", REVIEWS_CURATED):
+            check_record(record, split)
+
+
+def check_record(record: Record, split: SplitRecord) -> None:
+    """Refuses a curated review that was assigned by another split."""
+    check_same(decode(SplitRecord, record.headers.get(SPLIT_HEADER), record.where()), split)
