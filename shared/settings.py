@@ -124,6 +124,7 @@ class DuplicateSettings(Section):
     shingle_words: int = Field(3, ge=1, description="Words in one shingle.")
     min_shingles: int = Field(5, ge=1, description="Texts with fewer shingles are compared exactly only.")
     remembered_windows: int = Field(10, ge=0, description="Earlier windows whose reviews are compared too.")
+    remembered_rows: int = Field(50_000, ge=0, description="Their kept rows at most, the newest window whole; 4 KB each.")
 
 
 class SplitSettings(Section):
@@ -133,6 +134,12 @@ class SplitSettings(Section):
     holdout_share: int = Field(200, ge=1, le=850, description="Thousandths held out for the gate.")
     calibration_share: int = Field(50, ge=0, le=100, description="Thousandths for the temperature.")
     validation_share: int = Field(50, ge=0, le=100, description="Thousandths for early stopping.")
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train_on(self) -> "SplitSettings":
+        if self.holdout_share + self.calibration_share + self.validation_share >= 1000:
+            raise ValueError("holdout_share, calibration_share and validation_share leave nothing to train on")
+        return self
 
     def record(self, normaliser_version: str) -> SplitRecord:
         """What is written into each manifest and compared at start."""
@@ -300,6 +307,7 @@ class EvaluatorSettings(Section):
     gate: GateSettings = GateSettings()
     assert_alias_seconds: float = Field(30.0, gt=0, description="Between comparisons of the alias with the ledger.")
     attempts: int = Field(3, ge=1, description="To load a candidate, before it is rejected as unusable.")
+    timeout_seconds: float = Field(3600.0, gt=0, description="Scoring that runs longer is ended: a failed attempt.")
 
 
 class ServerSettings(Section):

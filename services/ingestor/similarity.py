@@ -1,5 +1,6 @@
 """Which texts are almost the same: MinHash sketches of word shingles, found again by locality-sensitive hashing."""
 
+from functools import cache
 from itertools import count
 from zlib import crc32
 
@@ -28,9 +29,7 @@ class SimilarTexts:
         self._sketches: dict[int, Sketch] = {}
         self._permutations = MinHash(settings.permutations, scheme=_SCHEME, hashfunc=crc32).permutations
         self._index = MinHashLSH(
-            min(settings.near_threshold, _HIGHEST_BANDED),
-            settings.permutations,
-            weights=(_FALSE_POSITIVE_WEIGHT, _FALSE_NEGATIVE_WEIGHT),
+            num_perm=settings.permutations, params=_bands(settings.near_threshold, settings.permutations)
         )
 
     def sketch(self, identity: str) -> Sketch | None:
@@ -73,3 +72,11 @@ class SimilarTexts:
             scheme=_SCHEME,
             hashfunc=crc32,
         )
+
+
+@cache
+def _bands(threshold: float, permutations: int) -> tuple[int, int]:
+    """The library's own choice of (bands, rows of each): 20 ms of numerical integration, so made once."""
+    weights = (_FALSE_POSITIVE_WEIGHT, _FALSE_NEGATIVE_WEIGHT)
+    index = MinHashLSH(min(threshold, _HIGHEST_BANDED), permutations, weights=weights)
+    return index.b, index.r
