@@ -124,7 +124,9 @@ class DuplicateSettings(Section):
     shingle_words: int = Field(3, ge=1, description="Words in one shingle.")
     min_shingles: int = Field(5, ge=1, description="Texts with fewer shingles are compared exactly only.")
     remembered_windows: int = Field(10, ge=0, description="Earlier windows whose reviews are compared too.")
-    remembered_rows: int = Field(50_000, ge=0, description="Their kept rows at most, the newest window whole; 4 KB each.")
+    remembered_rows: int = Field(
+        50_000, ge=0, description="Their kept rows at most, the newest window whole; 4 KB each."
+    )
 
 
 class SplitSettings(Section):
@@ -147,16 +149,22 @@ class SplitSettings(Section):
 
 
 class CountTriggerSettings(Section):
+    """Closes a window by its size."""
+
     kind: Literal["count"] = "count"
     rows: int = Field(1000, ge=1, description="Kept rows, held-out ones included.")
 
 
 class AgeTriggerSettings(Section):
+    """Closes a window by its age."""
+
     kind: Literal["age"] = "age"
     seconds: float = Field(3600.0, gt=0, description="Broker time since the window's oldest review was published.")
 
 
 class PerClassTriggerSettings(Section):
+    """Closes a window once every class is there in number."""
+
     kind: Literal["per_class"] = "per_class"
     rows: int = Field(100, ge=1, description="Kept training rows of every class.")
 
@@ -195,12 +203,14 @@ class ModelSettings(Section):
     base: str = Field("bundled", description="'bundled', a hub name, or a folder. 'tiny': random, for tests.")
     base_revision: str | None = Field(None, description="Commit of a hub model; pin it.")
     max_tokens: int = Field(512, ge=8, description="Longer texts are truncated, and the answer says so.")
-    token_budget: int = Field(4096, ge=8, description="Padded tokens of one inference batch.")
+    token_budget: int = Field(1024, ge=8, description="Padded tokens of one inference batch; larger on a GPU.")
     threads: int | None = Field(None, ge=1, description="Of torch, per process. Null: torch's own choice.")
     device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:1'.")
 
 
 class BalancedReplaySettings(Section):
+    """Replays every earlier window alike."""
+
     kind: Literal["balanced"] = "balanced"
 
 
@@ -233,22 +243,30 @@ class TrainingSettings(Section):
 
 
 class AnswersTermSettings(Section):
+    """The challenger loads and answers known questions."""
+
     kind: Literal["answers"] = "answers"
     guard: bool = True
 
 
 class MetricsTermSettings(Section):
+    """Every metric of the challenger was computed."""
+
     kind: Literal["metrics_complete"] = "metrics_complete"
     guard: bool = True
 
 
 class ProvenWorseTermSettings(Section):
+    """Rejects a challenger whose harm is proven."""
+
     kind: Literal["proven_worse"] = "proven_worse"
     guard: bool = True
     odds: float = Field(10.0, gt=1, description="Evidence of harm at which a challenger is rejected.")
 
 
 class SafeTermSettings(Section):
+    """Evidence that at most the margin is lost."""
+
     kind: Literal["safe"] = "safe"
     guard: bool = True
     margin: float = Field(0.01, ge=0, lt=1, description="Accuracy that may be lost. Against a baseline always 0.")
@@ -256,6 +274,8 @@ class SafeTermSettings(Section):
 
 
 class AheadTermSettings(Section):
+    """More wins than losses."""
+
     kind: Literal["ahead"] = "ahead"
     guard: bool = True
 

@@ -1,0 +1,153 @@
+"""What the audit proves, and what it must not overlook."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.control.audit import AuditReport, Output, audit
+from shared.errors import SnapshotError
+from shared.events import ClosedWindow, SetAside, SetAsideRow, Side, Snapshot, SplitRecord, Trigger
+from shared.metrics import ReviewOutcome
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SPLIT = SplitRecord(salt="s", holdout_share=200, calibration_share=50, validation_share=50, normaliser_version="1")
+CURATED, UNLABELED, REJECTED = ReviewOutcome.CURATED, ReviewOutcome.UNLABELED, ReviewOutcome.REJECTED
+
+
+def window(sequence: int, kept: Sequence[int], set_aside: Sequence[int] = ()) -> ClosedWindow:
+    offsets = sorted([*kept, *set_aside])
+    return ClosedWindow(
+        window_id=f"w-{offsets[0]:010d}",
+        sequence=sequence,
+        first_offset=offsets[0],
+        last_offset=offsets[-1],
+        reviews=len(offsets),
+        kept=len(kept),
+        set_aside=tuple(SetAsideRow(offset=offset, reason=SetAside.DUPLICATE) for offset in set_aside),
+        sides=dict.fromkeys(Side, 0),
+        labels={},
+        sources={},
+        label_names=("negative", "positive"),
+        origins={},
+        first_published_at=NOW,
+        last_published_at=NOW,
+        trigger=Trigger.COUNT,
+        trigger_detail="",
+        trainable=True,
+        split=SPLIT,
+        snapshot=Snapshot(path=",".join(map(str, kept)) or "-", sha256="0" * 64, size_bytes=1),
+        closed_at=NOW,
+    )
+
+
+def snapshot_of(window: ClosedWindow) -> list[int]:
+    """The offsets that `window` wrote into the snapshot's name."""
+    return [int(offset) for offset in window.snapshot.path.split(",") if offset != "-"]
+
+
+def run(
+    outputs: Sequence[Output],
+    published: int,
+    windows: Sequence[ClosedWindow] = (),
+    committed: int | None = None,
+    kept_offsets: Callable[[ClosedWindow], Sequence[int]] = snapshot_of,
+    oldest: int = 0,
+) -> AuditReport:
+    """An audit of one partition."""
+    position = published if committed is None else committed
+    return audit(outputs, [(0, offset) for offset in range(oldest, published)], {0: position}, windows, kept_offsets)
+
+
+def curated(*offsets: int) -> list[Output]:
+    """Curated reviews at these offsets, from the records 0, 1, 2, …"""
+    return [Output(CURATED, offset, 0, origin) for origin, offset in enumerate(offsets)]
+
+
+def test_every_review_has_its_place() -> None:
+    outputs = [*curated(0, 1, 2, 4, 5), Output(UNLABELED, 0, 0, 5), Output(REJECTED, 0, 0, 6)]
+    report = run(outputs, published=9, windows=[window(0, kept=[0, 2], set_aside=[1])], committed=7)
+    assert report.ok
+    assert (report.published, report.curated, report.unlabeled, report.rejected, report.waiting) == (9, 5, 1, 1, 2)
+    assert (report.windowed, report.kept, report.set_aside[SetAside.DUPLICATE], report.open) == (3, 2, 1, 2)
+
+
+def test_a_stream_without_reviews_is_in_order() -> None:
+    assert run([], published=0).ok
+
+
+def test_a_review_that_was_read_and_is_nowhere_is_unaccounted_for() -> None:
+    report = run([Output(CURATED, 0, 0, 0), Output(CURATED, 1, 0, 2)], published=4, committed=3)
+    assert (report.ok, report.unaccounted, report.waiting) == (False, 1, 1)
+    assert report.problems == ("1 published reviews are in no output: 0:1",)
+
+
+@pytest.mark.parametrize("outcome", [CURATED, REJECTED])
+def test_a_review_with_two_outputs_is_doubled(outcome: ReviewOutcome) -> None:
+    report = run([Output(CURATED, 0, 0, 0), Output(outcome, 7, 0, 0)], published=1)
+    assert (report.ok, report.doubled) == (False, 1)
+
+
+def test_an_output_of_nothing_is_a_problem() -> None:
+    assert run(curated(0, 1), published=1).problems == ("1 outputs name a review that was never published: 0:1",)
+
+
+def test_what_retention_took_is_no_problem() -> None:
+    assert run(curated(0, 1, 2), published=3, oldest=2).ok
+
+
+def test_a_window_that_lost_a_row_is_a_problem() -> None:
+    report = run(curated(0, 1, 2), published=3, windows=[window(0, kept=[0, 2])])
+    assert "does not hold the curated reviews of its range: 1" in report.problems[0]
+
+
+def test_a_row_that_is_kept_and_set_aside_is_a_problem() -> None:
+    report = run(curated(0, 1), published=2, windows=[window(0, kept=[0, 1], set_aside=[1])])
+    assert not report.ok
+
+
+def test_a_review_between_two_windows_is_a_problem() -> None:
+    report = run(curated(0, 1, 2), published=3, windows=[window(0, kept=[0]), window(1, kept=[2])])
+    assert report.problems == ("1 curated reviews lie between w-0000000000 and w-0000000002",)
+
+
+def test_overlapping_and_repeated_windows_are_problems() -> None:
+    twice = [window(0, kept=[0, 1]), window(0, kept=[0, 1])]
+    problems = run(curated(0, 1), published=2, windows=twice).problems
+    assert "windows w-0000000000 and w-0000000000 overlap" in problems
+    assert any("sequence 0, and is number 1" in problem for problem in problems)
+
+
+def test_reviews_before_the_first_window_are_a_problem() -> None:
+    assert run(curated(0, 1), published=2, windows=[window(0, kept=[1])]).problems == (
+        "1 curated reviews lie before the first window",
+    )
+
+
+def test_a_snapshot_that_cannot_be_read_is_a_problem_that_names_the_window() -> None:
+    def missing(window: ClosedWindow) -> Sequence[int]:
+        raise SnapshotError("gone")
+
+    report = run(curated(0), published=1, windows=[window(0, kept=[0])], kept_offsets=missing)
+    assert report.problems == ("window w-0000000000: gone",)
+
+
+def test_a_snapshot_with_other_rows_than_its_manifest_says_is_a_problem() -> None:
+    report = run(curated(0, 1), published=2, windows=[window(0, kept=[0, 1])], kept_offsets=lambda window: [0])
+    assert "says 2 kept of 2, and holds 1 of 1" in report.problems[0]
+
+
+@given(st.data())
+def test_any_lost_or_doubled_output_is_found(data: st.DataObject) -> None:
+    """Whatever the mix of outcomes and the cuts between windows, one output more or less is always seen."""
+    outcomes = data.draw(st.lists(st.sampled_from(ReviewOutcome), min_size=1, max_size=40))
+    outputs = [Output(outcome, 2 * number, 0, number) for number, outcome in enumerate(outcomes)]
+    offsets = [output.offset for output in outputs if output.outcome is CURATED]
+    cut = data.draw(st.integers(0, len(offsets)))
+    windows = [window(0, kept=offsets[:cut])] if cut else []
+    victim = data.draw(st.integers(0, len(outputs) - 1))
+    assert run(outputs, len(outputs), windows).ok
+    assert not run(outputs[:victim] + outputs[victim + 1 :], len(outputs), windows).ok
+    assert not run([*outputs, outputs[victim]], len(outputs), windows).ok
