@@ -1,0 +1,327 @@
+"""Wires the evaluator together: candidates and commands in, decisions out, the alias in MLflow true to the ledger.
+
+Nothing waits for long: models are scored in another process while the loop goes on polling, so that an operator's
+rollback is heard at once. One evaluator a stream: a second one fences the first.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TypeVar
+
+import structlog
+
+from services.evaluator.alias import assert_alias, move_alias
+from services.evaluator.exam import Exam
+from services.evaluator.launcher import Scoring, ScoringProcess
+from services.evaluator.ledger import Ledger
+from services.evaluator.retention import expendable
+from services.evaluator.trial import Desk, Stage, Trial
+from services.evaluator.verdicts import refused, rollback_target, rolled_back
+from services.evaluator.windows import WindowBook
+from shared.archive import Archive
+from shared.envelope import AnyEvent, decode, trace_parent
+from shared.errors import LedgerCorruptError, UnreadableRecordError
+from shared.events import Candidate, Command, CommandKind, Decision, Verdict, utc_now
+from shared.kafka import (
+    Admin,
+    Follower,
+    GroupConsumer,
+    Record,
+    TransactionalProducer,
+    check_codecs,
+    from_beginning,
+    next_offsets,
+    read_topic,
+)
+from shared.metrics import EvaluatorMetrics
+from shared.registry import Registry
+from shared.retry import Backoff
+from shared.service import Context, Loop
+from shared.service import main as run_service
+from shared.settings import Settings
+from shared.topics import CONTROL_COMMANDS, MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED
+
+log = structlog.get_logger("evaluator")
+
+Client = TypeVar("Client", TransactionalProducer, Follower)
+
+ROLE = "evaluator"
+# Candidates in memory beyond which no more are read. A rollback behind them is read later.
+MOST_WAITING = 100
+LAG_SECONDS = 5.0
+
+
+class Evaluator:
+    """The loop. Its state is the ledger and what was read but is not yet in it."""
+
+    def __init__(
+        self,
+        context: Context,
+        ledger: Ledger,
+        registry: Registry,
+        producer: TransactionalProducer,
+        consumer: GroupConsumer,
+        manifests: Follower,
+        launch: Callable[[Exam], Scoring],
+    ) -> None:
+        """Args: ledger: read after the producer was opened, so that no predecessor can still add to it."""
+        self._settings, self._service_metrics, self._ledger = context.settings, context.metrics, ledger
+        self._registry, self._producer, self._consumer, self._manifests = registry, producer, consumer, manifests
+        self._metrics = EvaluatorMetrics(context.registry)
+        self._desk = Desk(
+            settings=context.settings.evaluator,
+            registry=registry,
+            windows=WindowBook(manifests, Archive(context.settings)),
+            launch=launch,
+            metrics=self._metrics,
+            backoff=Backoff(context.stopping),
+            now=utc_now,
+        )
+        self._candidates: deque[Record] = deque()
+        self._commands: deque[Record] = deque()
+        self._trial: Trial | None = None
+        self._arrived = time.monotonic()
+        self._tidy = False
+        self._alias_due = self._lag_due = 0.0
+        self._show_champion()
+        log.info("ledger_read", number=ledger.number, champion=ledger.champion)
+
+    def step(self) -> None:
+        """One poll and one bounded piece of work; commands go first."""
+        self._read()
+        if self._commands and (self._trial is None or self._trial.is_open):
+            self._obey(self._commands[0])
+        elif self._candidates:
+            self._judge(self._candidates[0])
+        elif self._tidy:
+            self._delete_weights()
+        self._watch()
+
+    def close(self) -> None:
+        """Ends what is under way; a restart takes it up again."""
+        self._drop_trial()
+        self._consumer.close()
+        self._manifests.close()
+        self._producer.close()
+
+    # Reading
+
+    def _read(self) -> None:
+        generation = self._consumer.generation
+        records = self._consumer.poll()
+        if self._consumer.generation != generation:
+            self._forget()  # what is still ours is read again
+        for record in records:
+            queue = self._queue_of(record)
+            # An aborted transaction has rewound the consumer to what is still in the queue.
+            if not queue or record.offset > queue[-1].offset:
+                queue.append(record)
+        if len(self._candidates) >= MOST_WAITING:
+            self._consumer.pause()
+        else:
+            self._consumer.resume()
+
+    def _queue_of(self, record: Record) -> deque[Record]:
+        commands = CONTROL_COMMANDS.full_name(self._settings.stream.prefix)
+        return self._commands if record.topic == commands else self._candidates
+
+    def _forget(self) -> None:
+        self._candidates.clear()
+        self._commands.clear()
+        self._drop_trial()
+
+    def _drop_trial(self) -> None:
+        if self._trial is not None:
+            self._trial.close()
+            self._trial = None
+
+    # Candidates
+
+    def _judge(self, record: Record) -> None:
+        if self._trial is None:
+            candidate = _read_event(Candidate, record)
+            if candidate is None:
+                self._pass_over(record)
+                return
+            self._trial, self._arrived = Trial(self._desk, candidate, self._ledger), time.monotonic()
+        if not self._trial.advance():
+            return
+        if (decision := self._trial.decision) is None:
+            self._pass_over(record)
+        else:
+            self._enter(decision, record)
+            self._metrics.scoring_seconds.observe(time.monotonic() - self._arrived)
+        self._drop_trial()
+
+    # Commands
+
+    def _obey(self, record: Record) -> None:
+        command = _read_event(Command, record)
+        if command is not None:
+            self._ledger = self._ledger.heeding(command)
+        if command is None or command.kind is not CommandKind.ROLLBACK or self._answered(command):
+            self._pass_over(record)
+            return
+        decision = self._rollback(command)
+        if decision.verdict is Verdict.ROLLBACK:
+            move_alias(self._registry, decision, self._metrics)
+        self._enter(decision, record)
+        # Whatever is on trial was compared with the champion of before.
+        self._drop_trial()
+
+    def _answered(self, command: Command) -> bool:
+        return command.command_id in self._ledger.answered_commands
+
+    def _rollback(self, command: Command) -> Decision:
+        target = rollback_target(self._ledger, command)
+        if target is None:
+            wanted = command.target or "the version before"
+            return refused(self._ledger, command, f"{wanted} was no champion before this one", utc_now())
+        version = self._registry.version(target)
+        if version is None or not version.has_weights:
+            return refused(self._ledger, command, f"the weights of version {target} are gone", utc_now())
+        return rolled_back(self._ledger, command, target, utc_now())
+
+    # The ledger
+
+    def _enter(self, decision: Decision, record: Record) -> None:
+        """Adds an entry and moves the input's position, both or neither."""
+        ledger = self._ledger.after(decision)
+        key = decision.version or decision.window_id or str(decision.command_id)
+        with self._producer.transaction(self._consumer) as transaction:
+            transaction.send(MODELS_DECISIONS, key, decision, trace_parent(record.headers))
+            transaction.send_offsets(next_offsets([record]))
+        self._queue_of(record).popleft()
+        self._ledger, self._tidy = ledger, True
+        self._count(decision)
+
+    def _pass_over(self, record: Record) -> None:
+        """Moves the input's position only."""
+        self._consumer.commit(next_offsets([record]))
+        self._queue_of(record).popleft()
+
+    def _count(self, decision: Decision) -> None:
+        self._metrics.verdicts.labels(decision.verdict.value).inc()
+        self._metrics.quarantined.inc(int(decision.quarantined))
+        self._show_champion()
+        log.info(
+            "decided",
+            number=decision.number,
+            version=decision.version,
+            window_id=decision.window_id,
+            verdict=decision.verdict.value,
+            reasons=decision.reasons,
+            champion=decision.champion_after,
+        )
+
+    def _show_champion(self) -> None:
+        self._metrics.ledger_number.set(self._ledger.number)
+        champion = self._ledger.champion
+        if champion is None:
+            return
+        if champion.isdecimal():
+            self._metrics.champion_version.set(int(champion))
+        for score in self._ledger.promotions[champion].scores:
+            if score.model == "challenger":
+                for name, value in score.metrics.items():
+                    self._metrics.champion_metric.labels(name, score.rows_name).set(value)
+
+    # Housekeeping
+
+    def _watch(self) -> None:
+        """Compares alias and ledger, and measures the lag, when it is time."""
+        now = time.monotonic()
+        if now >= self._lag_due:
+            self._lag_due = now + LAG_SECONDS
+            self._measure_lag()
+        if now >= self._alias_due and self._alias_is_ours_to_judge():
+            assert_alias(self._registry, self._ledger.champion, self._metrics)
+            self._alias_due = now + self._settings.evaluator.assert_alias_seconds
+
+    def _alias_is_ours_to_judge(self) -> bool:
+        """Not while a decision that a predecessor began may be unread: its alias may be ahead of the ledger."""
+        if self._commands or not self._consumer.assignment:
+            return False
+        lag = self._consumer.lag()
+        if self._trial is not None:
+            commands = CONTROL_COMMANDS.full_name(self._settings.stream.prefix)
+            return self._trial.stage is Stage.SCORE and not lag.get((commands, 0))
+        return not self._candidates and not any(lag.values())
+
+    def _measure_lag(self) -> None:
+        group = self._settings.stream.identity(ROLE)
+        for (topic, partition), records in self._consumer.lag().items():
+            self._service_metrics.consumer_lag.labels(group, topic, str(partition)).set(records)
+
+    def _delete_weights(self) -> None:
+        """One version a step: the alias and the commands do not wait for a store."""
+        keep = self._settings.registry.keep_versions
+        versions = expendable(self._registry.versions(), self._ledger, keep)
+        if not versions:
+            self._tidy = False
+            return
+        log.info("deleting_weights", version=versions[-1])
+        self._registry.delete_weights(versions[-1])
+
+
+def read_ledger(settings: Settings) -> Ledger:
+    """Folds both topics as they stand.
+
+    Raises: LedgerCorruptError if the ledger contradicts itself or cannot be read.
+    """
+    entries = read_topic(settings, f"{ROLE}.ledger", MODELS_DECISIONS)
+    orders = read_topic(settings, f"{ROLE}.ledger", CONTROL_COMMANDS)
+    try:
+        decisions = [decode(Decision, record.value, record.where()) for record in entries]
+    except UnreadableRecordError as error:
+        raise LedgerCorruptError(f"{error}; the ledger must be read whole, use a newer evaluator") from error
+    commands = (_read_event(Command, record) for record in orders)
+    return Ledger.of(decisions, (command for command in commands if command is not None))
+
+
+def build(context: Context) -> Loop:
+    """The evaluator with everything it needs; the producer first, because it ends what a predecessor left open."""
+    settings = context.settings
+    check_codecs()
+    _create_topics(settings)
+    registry = Registry(settings, context.stopping)
+    registry.check()
+    with ExitStack() as opened:
+        producer = _kept(opened, TransactionalProducer(settings, ROLE))
+        manifests = _kept(opened, Follower(settings, f"{ROLE}.windows", [WINDOWS_CLOSED]))
+        ledger = read_ledger(settings)
+        consumer = GroupConsumer(settings, ROLE, [MODELS_CANDIDATES, CONTROL_COMMANDS], from_beginning)
+        opened.pop_all()
+    return Evaluator(
+        context, ledger, registry, producer, consumer, manifests, lambda exam: ScoringProcess(exam, settings)
+    )
+
+
+def _kept(opened: ExitStack, client: Client) -> Client:
+    """Closed again if what follows fails: the start is repeated, and a forgotten client would live on."""
+    opened.callback(client.close)
+    return client
+
+
+def _create_topics(settings: Settings) -> None:
+    admin = Admin(settings)
+    try:
+        admin.create_topics()
+    finally:
+        admin.close()
+
+
+def _read_event(model: type[AnyEvent], record: Record) -> AnyEvent | None:
+    """The event, or None for what this version cannot read: it must not stop what comes after it."""
+    try:
+        return decode(model, record.value, record.where())
+    except UnreadableRecordError as error:
+        log.error("record_passed_over", error=str(error))
+        return None
+
+
+def main() -> None:
+    """Runs the service."""
+    run_service("evaluator", {"evaluator": build})

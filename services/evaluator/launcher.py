@@ -1,0 +1,78 @@
+"""Runs the scorer in a process of its own, so that the service goes on polling, and torch never lives in it."""
+
+import multiprocessing
+import os
+import time
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+from services.evaluator.exam import Exam, Result, Unusable
+from shared.processes import die_with_parent
+from shared.settings import Settings
+
+
+class Scoring(Protocol):
+    """One exam under way."""
+
+    def result(self) -> Result | None:
+        """What came out, or None while it goes on. Never waits."""
+
+    def close(self) -> None:
+        """Ends it, whatever it is doing."""
+
+
+class ScoringProcess:
+    """One exam in one fresh process that dies with this one."""
+
+    def __init__(self, exam: Exam, settings: Settings) -> None:
+        """Starts the process; returns at once."""
+        context = multiprocessing.get_context("spawn")
+        self._receiver, sender = context.Pipe(duplex=False)
+        self._process = context.Process(
+            target=_score, args=(exam, settings, sender, os.getpid()), name="scorer", daemon=True
+        )
+        self._process.start()
+        sender.close()  # ours; once the child's is closed too, the pipe ends
+        self._deadline = time.monotonic() + settings.evaluator.timeout_seconds
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return self._process.pid
+
+    def result(self) -> Result | None:
+        """What came out; a process that died or hung makes the challenger unusable, for this attempt."""
+        if self._receiver.poll():
+            return self._received()
+        if time.monotonic() > self._deadline:
+            self._process.kill()
+            return Unusable("scoring took too long and was ended (evaluator.timeout_seconds)")
+        return None
+
+    def close(self) -> None:
+        """Ends the process at once; its answers so far are kept."""
+        self._process.kill()
+        self._process.join()
+        self._receiver.close()
+
+    def _received(self) -> Result:
+        try:
+            result: Result = self._receiver.recv()
+        except EOFError:
+            self._process.join()
+            return Unusable(f"scoring died with exit code {self._process.exitcode}; the log says why")
+        return result
+
+
+def _score(exam: Exam, settings: Settings, sender: Connection, parent: int) -> None:
+    """The child. Its heavy imports are its own."""
+    die_with_parent(parent)
+    from services.evaluator.scorer import examine
+    from shared.classifier.threads import use_threads
+    from shared.logs import configure_logging
+    from shared.registry import Registry
+
+    configure_logging(settings.service, "evaluator.scorer")
+    if settings.model.threads is not None:
+        use_threads(settings.model.threads)
+    sender.send(examine(exam, settings, Registry(settings)))

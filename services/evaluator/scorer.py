@@ -1,0 +1,233 @@
+"""Asks the models: the only part of the evaluator that loads torch, so it runs in a process of its own.
+
+The challenger must prove itself first; what is wrong with it makes it unusable, what is wrong with anything else says
+nothing about it.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from services.evaluator.answers import AnswerCache, Probabilities
+from services.evaluator.exam import (
+    BASELINE,
+    CHALLENGER,
+    CHAMPION,
+    BoolArray,
+    Exam,
+    Measured,
+    Misconfigured,
+    Model,
+    Result,
+    Unavailable,
+    Unusable,
+)
+from services.evaluator.gate import ProbeResult
+from services.evaluator.metrics import score_all, score_labels
+from services.evaluator.pool import HeldOutRow
+from services.evaluator.report import draw_all
+from services.evaluator.suites import suites
+from shared.classifier.baseline import MAJORITY, VADER, open_baseline
+from shared.classifier.digest import model_digest, verify
+from shared.classifier.model import Classifier
+from shared.classifier.precision import choose_device
+from shared.classifier.predictor import Predictor
+from shared.classifier.probe import KNOWN_QUESTIONS, prove
+from shared.errors import ConfigurationError, ModelError, RetryableError
+from shared.events import Score
+from shared.registry import Registry
+from shared.settings import Settings
+
+log = structlog.get_logger("scorer")
+
+# Answers are kept after each chunk: a process that dies is asked only for the rest.
+CHUNK_ROWS = 256
+KEPT_MODELS = 8
+KEPT_POOLS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Asked:
+    """One model's answers to all rows: (n, k) probabilities, and whether they mean anything."""
+
+    probabilities: Probabilities
+    has_scores: bool
+    new: int
+
+
+def examine(exam: Exam, settings: Settings, registry: Registry) -> Result:
+    """Loads, proves and asks all models; never raises what a caller could decide about.
+
+    Files go to HOME/evaluator: the models of this exam, the answers cache, the pictures by window.
+    """
+    try:
+        return _Examiner(settings, registry, exam).measure()
+    except _ChallengerError as error:
+        return Unusable(str(error))
+    except ConfigurationError as error:
+        return Misconfigured(str(error))
+    except RetryableError as error:
+        return Unavailable(str(error))
+    except ModelError as error:
+        return Unavailable(f"the challenger has nothing to be compared with: {error}")
+
+
+class _ChallengerError(Exception):
+    """The challenger's own files or answers are at fault."""
+
+
+class _Examiner:
+    def __init__(self, settings: Settings, registry: Registry, exam: Exam) -> None:
+        self._settings, self._registry, self._exam = settings, registry, exam
+        self._home = settings.home.resolve() / "evaluator"
+        pool = settings.evaluator.gate.pool_rows
+        self._cache = AnswerCache(self._home / "answers.sqlite", KEPT_MODELS, KEPT_POOLS * pool)
+        self._truth = np.array([row.label for row in exam.rows], np.int64)
+
+    def measure(self) -> Measured:
+        challenger = self._proven_challenger()
+        asked = {CHALLENGER: self._asked_model(self._exam.challenger, lambda: challenger)}
+        if (champion := self._exam.champion) is not None:
+            asked[CHAMPION] = self._asked_model(champion, lambda: self._load(champion))
+        asked[BASELINE] = self._asked_baseline()
+        right = {model: answers.probabilities.argmax(axis=1) == self._truth for model, answers in asked.items()}
+        scores = self._scores(asked)
+        return Measured(
+            probe=ProbeResult(loaded=True, asked=len(KNOWN_QUESTIONS), answered=len(KNOWN_QUESTIONS)),
+            right=right,
+            scores=scores,
+            asked=sum(answers.new for answers in asked.values()),
+            pictures=self._pictures(asked, right, scores),
+        )
+
+    # Models
+
+    def _proven_challenger(self) -> Classifier:
+        try:
+            classifier = self._load(self._exam.challenger)
+            prove(classifier, self._settings.stream.labels)
+        except ModelError as error:
+            raise _ChallengerError(str(error)) from error
+        return classifier
+
+    def _load(self, model: Model) -> Classifier:
+        folder = self._files(model)
+        loaded = Classifier.load(
+            folder,
+            device=choose_device(self._settings.model.device),
+            name=f"version {model.version}",
+            max_tokens=self._settings.model.max_tokens,
+        )
+        if loaded.labels != self._settings.stream.labels:
+            raise ModelError(f"{loaded.name} has labels {loaded.labels}, the stream {self._settings.stream.labels}")
+        return loaded
+
+    def _files(self, model: Model) -> Path:
+        """The verified folder of a version; only the models of this exam are kept."""
+        self._drop_other_models()
+        folder = self._registry.download(model.version, self._home / "models" / _folder_name(model))
+        try:
+            verify(folder, model.digest)
+        except ModelError:
+            shutil.rmtree(folder, ignore_errors=True)  # the next attempt downloads it again
+            raise
+        return folder
+
+    def _drop_other_models(self) -> None:
+        needed = {_folder_name(model) for model in (self._exam.challenger, self._exam.champion) if model}
+        for folder in (self._home / "models").glob("[!.]*"):
+            if folder.name not in needed:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    # Answers
+
+    def _asked_model(self, model: Model, load: Callable[[], Classifier]) -> Asked:
+        return self._asked(model.digest, load)
+
+    def _asked_baseline(self) -> Asked:
+        name = self._settings.evaluator.gate.baseline
+        baseline = open_baseline(
+            name, self._settings.stream.labels, self._exam.label_counts, self._settings.cache_folder
+        )
+        if name in (VADER, MAJORITY):
+            # Cheaper to ask than to look up; and a majority changes with the counts.
+            probabilities, new = _predict(baseline, self._exam.rows), 0
+            return Asked(probabilities, baseline.has_scores, new)
+        key = model_digest(Path(name)) if Path(name).is_dir() else name
+        return self._asked(f"baseline {key}", lambda: baseline)
+
+    def _asked(self, key: str, load: Callable[[], Predictor]) -> Asked:
+        """All answers of a model with scores; it is loaded only if one is missing."""
+        known = self._cache.get(key, [row.key for row in self._exam.rows])
+        missing = [row for row in self._exam.rows if row.key not in known]
+        if missing:
+            model = load()
+            # Long texts together: one long text makes its whole batch long.
+            missing.sort(key=lambda row: len(row.text))
+            for start in range(0, len(missing), CHUNK_ROWS):
+                chunk = missing[start : start + CHUNK_ROWS]
+                answers = dict(zip((row.key for row in chunk), _predict(model, chunk), strict=True))
+                self._cache.put(key, answers)
+                known |= answers
+            log.info("scored", model=key[:12], rows=len(missing))
+        return Asked(self._in_order(known), True, len(missing))
+
+    def _in_order(self, known: dict[str, Probabilities]) -> Probabilities:
+        if not self._exam.rows:
+            return np.empty((0, len(self._settings.stream.labels)), np.float32)
+        return np.stack([known[row.key] for row in self._exam.rows])
+
+    # Measures
+
+    def _scores(self, asked: dict[str, Asked]) -> tuple[Score, ...]:
+        found = []
+        for name, rows in suites(self._exam).items():
+            for model, answers in asked.items():
+                metrics = _metrics(answers, rows, self._truth)
+                found.append(Score(model=model, rows_name=name, rows=int(rows.sum()), metrics=metrics))
+        return tuple(found)
+
+    def _pictures(
+        self, asked: dict[str, Asked], right: dict[str, BoolArray], scores: tuple[Score, ...]
+    ) -> tuple[Path, ...]:
+        if not self._exam.rows:
+            return ()
+        probabilities = {model: answers.probabilities for model, answers in asked.items() if answers.has_scores}
+        folder = self._home / "pictures"
+        shutil.rmtree(folder, ignore_errors=True)
+        return draw_all(
+            folder / self._exam.window_id,
+            suites(self._exam),
+            right,
+            scores,
+            probabilities,
+            self._truth,
+            self._settings.stream.labels,
+        )
+
+
+def _folder_name(model: Model) -> str:
+    return f"{model.version}-{model.digest[:16]}"
+
+
+def _predict(model: Predictor, rows: Sequence[HeldOutRow]) -> Probabilities:
+    return model.predict([row.text for row in rows]).probabilities
+
+
+def _metrics(answers: Asked, rows: BoolArray, truth: NDArray[np.int64]) -> dict[str, float]:
+    """All metrics that the model's answers allow; none where the answers are no probabilities at all."""
+    if not rows.any():
+        return {}
+    probabilities = answers.probabilities[rows]
+    try:
+        if answers.has_scores:
+            return score_all(probabilities, truth[rows])
+        return score_labels(probabilities.argmax(axis=1), truth[rows])
+    except ValueError as error:
+        log.warning("not_measured", error=str(error))
+        return {}
