@@ -292,7 +292,13 @@ class GroupConsumer:
             return {}
         with broker_errors(f"measuring the lag of {self._role}"):
             ends = self._raw.end_offsets(tps)
-            return {(tp.topic, tp.partition): max(0, ends[tp] - (self._raw.position(tp) or 0)) for tp in tps}
+            return {(tp.topic, tp.partition): max(0, ends[tp] - self._position(tp)) for tp in tps}
+
+    def _position(self, tp: TopicPartition) -> int:
+        try:
+            return self._raw.position(tp) or 0
+        except kafka_errors.NoOffsetForPartitionError:
+            return 0  # assigned, but the poll that places it is still to come
 
     def group_metadata(self) -> Any:
         """Membership as of the last poll, for fencing transactions (KIP-447).

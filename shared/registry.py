@@ -61,6 +61,11 @@ class ModelVersion:
         """Another version of the same window counts in its place."""
         return self.tags.get(DUPLICATE_TAG) == "true"
 
+    @property
+    def has_weights(self) -> bool:
+        """Retention has not deleted its weights."""
+        return self.tags.get(WEIGHTS_TAG) != DELETED
+
 
 class Registry:
     """One stream's experiment and registered model. Usable from several threads."""
