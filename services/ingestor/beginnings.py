@@ -1,10 +1,10 @@
 """Where the ingestor starts to read when its group's offsets are not there, and what the stream was begun with."""
 
-from services.ingestor.outputs import SPLIT_HEADER, read_origin
 from services.ingestor.split import check_same
 from shared.envelope import decode
 from shared.events import ClosedWindow, SplitRecord
 from shared.kafka import Partition, Record, iterate_topic, read_newest
+from shared.provenance import SPLIT_HEADER, read_origin
 from shared.settings import Settings
 from shared.topics import REVIEWS_CURATED, REVIEWS_REJECTED, REVIEWS_UNLABELED, WINDOWS_CLOSED
 

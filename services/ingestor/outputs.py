@@ -1,37 +1,14 @@
-"""What the curator writes besides the events: headers that say where an output came from, and rejected records."""
+"""What the curator writes beside its events: the split that a review was assigned by, and rejected records."""
 
 from collections.abc import Mapping
 
 from services.ingestor.curator import Rejected
 from shared.envelope import Headers
-from shared.errors import LedgerCorruptError
 from shared.events import SplitRecord
+from shared.provenance import DETAIL_HEADER, REASON_HEADER, SPLIT_HEADER, TRUNCATED_HEADER
 from shared.topics import MAX_REVIEW_BYTES
 
-ORIGIN_HEADER = "tidemill_origin"
-REASON_HEADER = "tidemill_reason"
-DETAIL_HEADER = "tidemill_detail"
-SPLIT_HEADER = "tidemill_split"
-TRUNCATED_HEADER = "tidemill_truncated"
 SHORTENED_KEY_BYTES = 1024
-
-
-def origin_header(partition: int, offset: int) -> tuple[str, bytes]:
-    """Marks an output with its record of `reviews.labeled`."""
-    return ORIGIN_HEADER, b"%d:%d" % (partition, offset)
-
-
-def read_origin(headers: Mapping[str, bytes], where: str) -> tuple[int, int]:
-    """(partition, offset) in `reviews.labeled` of an output.
-
-    Raises:
-        LedgerCorruptError: The output has none, so it was not written by a curator.
-    """
-    partition, _, offset = headers.get(ORIGIN_HEADER, b"").partition(b":")
-    try:
-        return int(partition), int(offset)
-    except ValueError as error:
-        raise LedgerCorruptError(f"{where} has no header {ORIGIN_HEADER}: no curator wrote it") from error
 
 
 def split_header(split: SplitRecord) -> tuple[str, bytes]:

@@ -16,7 +16,7 @@ import structlog
 from services.ingestor.beginnings import WindowerStart, check_record, check_split, newest_manifests
 from services.ingestor.duplicates import Signatures
 from services.ingestor.lag import LagReport
-from services.ingestor.outputs import SPLIT_HEADER, split_header
+from services.ingestor.outputs import split_header
 from services.ingestor.triggers import Closing
 from services.ingestor.windower import Windower
 from shared.archive import Archive
@@ -25,6 +25,7 @@ from shared.errors import LedgerCorruptError, SnapshotError, UnreadableRecordErr
 from shared.events import ClosedWindow, Command, CommandKind, CuratedReview, Trigger, utc_now
 from shared.kafka import GroupConsumer, Partition, Record, TransactionalProducer
 from shared.metrics import IngestorMetrics
+from shared.provenance import SPLIT_HEADER
 from shared.service import Context
 from shared.topics import CONTROL_COMMANDS, REVIEWS_CURATED, WINDOWS_CLOSED
 
