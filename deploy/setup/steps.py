@@ -26,15 +26,17 @@ def install_packages() -> None:
     options = pip_config.read()
     install = (VENV_UV, "pip", "install", "--python", VENV_PYTHON)
     env = pip_config.uv_environment(options)
+    # The lock is complete; asked for dependencies too, uv would want a hash for a local build of torch.
+    locked = (*install, "--no-deps", "--require-hashes", "-r")
     lock = REQUIREMENTS.read_text()
     wheel = torch_build.cpu_wheel(torch_build.locked_version(lock), pip_config.link_folders(options))
     if wheel is None:
-        run(*install, "--require-hashes", "-r", REQUIREMENTS, env=env)
+        run(*locked, REQUIREMENTS, env=env)
     else:
         print(f"      torch from {wheel}", flush=True)
         without_torch = VENV / "requirements.without-torch.lock"
         without_torch.write_text(torch_build.without_torch(lock))
-        run(*install, "--require-hashes", "-r", without_torch, env=env)
+        run(*locked, without_torch, env=env)
         run(*install, "--no-deps", wheel, env=env)
     run(*install, "--no-deps", "--no-build-isolation", "--editable", ROOT, env=env)
 
