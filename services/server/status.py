@@ -53,6 +53,8 @@ class Status:
         """Goes on to a phase and says so."""
         with self._lock:
             before = self._now.phase
+            if (before, self._now.target, self._now.reason) == (phase, target, reason):
+                return
             self._now = replace(self._now, phase=phase, target=target, reason=reason)
             self._metrics.phase.labels(before.value).set(0)
             self._metrics.phase.labels(phase.value).set(1)

@@ -1,0 +1,187 @@
+"""What the follower does about a champion, with sources that can be gone."""
+
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.server.champion import Champion
+from services.server.follower import Follower
+from shared.errors import BrokerUnavailableError, RegistryUnavailableError
+from shared.events import ServerPhase
+from shared.metrics import ServerMetrics, ServiceMetrics
+from shared.settings import load_settings
+from tests.unit.server.test_swapper import Bench
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeLedger:
+    def __init__(self) -> None:
+        self.champion: Champion | None = None
+        self.gone = False
+
+    @property
+    def connected(self) -> bool:
+        return not self.gone
+
+    def poll(self, seconds: float) -> None:
+        """Nothing to wait for."""
+
+    def catch_up(self) -> None:
+        if self.gone:
+            raise BrokerUnavailableError("Kafka does not answer")
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class Story:
+    """A follower whose every step looks at both sources."""
+
+    alias: str | None
+
+    def __init__(self, folder: Path) -> None:
+        self.bench, self.ledger, self.alias = Bench(folder), FakeLedger(), None
+        self.restart()
+
+    def restart(self) -> None:
+        self.bench.restart()
+        settings = load_settings(server={"check_alias_seconds": 1e-9})
+        self.collector = CollectorRegistry()
+        self.follower = Follower(
+            settings,
+            self.ledger,
+            self._ask_alias,
+            self.bench.swapper,
+            self.bench.status,
+            ServerMetrics(self.collector),
+            ServiceMetrics(self.collector),
+            threading.Event(),
+        )
+
+    def _ask_alias(self) -> str | None:
+        if self.bench.registry.gone:
+            raise RegistryUnavailableError("MLflow does not answer")
+        return self.alias
+
+    def promote(self, version: str, label: str) -> None:
+        self.ledger.champion = self.bench.registry.add(version, label)
+        self.alias = version
+
+    def damage(self, version: str) -> None:
+        (self.bench.registry.files(version) / "config.json").write_text("{}")
+
+    def failures(self) -> float | None:
+        return self.collector.get_sample_value("tidemill_swaps_total", {"outcome": "failed"})
+
+
+@pytest.fixture
+def story(tmp_path: Path) -> Story:
+    return Story(tmp_path)
+
+
+def test_nobody_promoted_is_waiting_not_failing(story: Story) -> None:
+    story.follower.step()
+    assert story.bench.status.now.phase is ServerPhase.WAITING
+    assert story.failures() == 0
+
+
+def test_promotions_are_followed(story: Story) -> None:
+    story.promote("1", "positive")
+    story.follower.step()
+    story.promote("2", "negative")
+    story.follower.step()
+    assert story.bench.answer() == ("2", "negative")
+
+
+def test_with_kafka_gone_the_alias_is_followed(story: Story) -> None:
+    story.promote("1", "positive")
+    story.follower.step()
+    story.ledger.gone = True
+    story.bench.registry.add("2", "negative")
+    story.alias = "2"
+    story.follower.step()
+    assert story.bench.answer() == ("2", "negative")
+    assert story.bench.status.now.kafka_trouble == "Kafka does not answer"
+
+
+def test_with_kafka_there_a_moved_alias_is_not_followed(story: Story) -> None:
+    story.promote("1", "positive")
+    story.bench.registry.add("2", "negative")
+    story.alias = "2"
+    story.follower.step()
+    assert story.bench.answer() == ("1", "positive")
+
+
+def test_with_both_gone_it_answers_on(story: Story) -> None:
+    story.promote("1", "positive")
+    story.follower.step()
+    story.ledger.gone = story.bench.registry.gone = True
+    story.follower.step()
+    assert story.bench.answer() == ("1", "positive")
+    assert story.bench.status.now.phase is ServerPhase.SERVING
+
+
+def test_a_bad_candidate_is_not_tried_again_until_there_is_a_new_decision(story: Story) -> None:
+    story.promote("1", "positive")
+    story.follower.step()
+    story.promote("2", "negative")
+    story.damage("2")
+    for _ in range(3):
+        story.follower.step()
+    assert story.bench.registry.downloads == ["1", "2"]
+    assert story.bench.answer() == ("1", "positive")
+    now = story.bench.status.now
+    assert (now.phase, now.target) == (ServerPhase.FAILED, "2")
+    assert now.reason is not None
+    assert "digest" in now.reason
+    assert story.failures() == 1
+    story.promote("3", "negative")
+    story.follower.step()
+    assert story.bench.answer() == ("3", "negative")
+
+
+def test_going_back_from_a_bad_candidate_ends_the_failure(story: Story) -> None:
+    story.promote("1", "positive")
+    story.follower.step()
+    first = story.ledger.champion
+    story.promote("2", "negative")
+    story.damage("2")
+    story.follower.step()
+    story.ledger.champion = first
+    story.follower.step()
+    assert story.bench.status.now.phase is ServerPhase.SERVING
+
+
+def test_a_registry_that_was_gone_is_asked_again(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.server.follower.FIRST_WAIT_SECONDS", 0.0)
+    story.promote("1", "positive")
+    story.bench.registry.gone = True
+    story.follower.step()
+    assert story.bench.status.now.phase is ServerPhase.FAILED
+    story.bench.registry.gone = False
+    story.follower.step()
+    assert story.bench.answer() == ("1", "positive")
+
+
+def test_a_failure_that_may_pass_is_not_hammered(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.server.follower.FIRST_WAIT_SECONDS", 3600.0)
+    story.promote("1", "positive")
+    story.bench.registry.gone = True
+    for _ in range(3):
+        story.follower.step()
+    assert story.failures() == 1
+
+
+def test_a_restart_with_everybody_gone_serves_at_once(story: Story) -> None:
+    story.promote("1", "positive")
+    story.follower.step()
+    story.ledger.gone = story.bench.registry.gone = True
+    story.ledger.champion = None
+    story.restart()
+    story.follower._begin()
+    story.follower.step()
+    assert story.bench.answer() == ("1", "positive")

@@ -1,0 +1,55 @@
+import asyncio
+
+import pytest
+
+from services.server.slots import NoModelError, Slots, Stage, drain
+from tests.unit.server.fakes import slot
+
+
+def test_without_a_model_nobody_is_let_in() -> None:
+    with pytest.raises(NoModelError), Slots().use():
+        pass
+
+
+def test_the_next_request_gets_the_candidate_and_the_one_under_way_keeps_its_model() -> None:
+    slots, first, second = Slots(), slot("1"), slot("2")
+    slots.switch(first)
+    with slots.use() as mine:
+        assert slots.switch(second) is first
+        with slots.use() as theirs:
+            assert (mine.card.version, theirs.card.version) == ("1", "2")
+        assert mine.model is not None
+    assert (first.in_flight, second.in_flight) == (0, 0)
+
+
+def test_a_retired_model_is_let_go_only_after_its_last_request() -> None:
+    async def story() -> None:
+        slots, first = Slots(), slot("1")
+        slots.switch(first)
+        with slots.use():
+            with slots.use():
+                slots.switch(slot("2"))
+                draining = asyncio.create_task(drain(first))
+            await asyncio.sleep(0)
+            assert not draining.done()
+            assert first.model is not None
+        await draining
+        with pytest.raises(NoModelError, match="version 1 was retired"):
+            _ = first.model
+
+    asyncio.run(story())
+
+
+def test_another_thread_switches_and_drains_on_the_loop() -> None:
+    async def story() -> None:
+        slots, first, second = Slots(), slot("1"), slot("2")
+        stage = Stage(slots, asyncio.get_running_loop())
+        assert await asyncio.to_thread(stage.switch, first) is None
+        retired = await asyncio.to_thread(stage.switch, second)
+        assert retired is first
+        await asyncio.to_thread(stage.drain, first)
+        assert slots.current is second
+        with pytest.raises(NoModelError):
+            _ = first.model
+
+    asyncio.run(story())
