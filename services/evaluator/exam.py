@@ -31,6 +31,7 @@ class Exam:
         rows: The pool, fresh rows included, in the order of the stream.
         own_windows: Windows that the candidate learned from, whose rows are fresh.
         label_counts: Labelled rows by label name, for a baseline that counts.
+        unreadable: Windows whose rows are missing from the pool, because their snapshots are.
     """
 
     challenger: Model
@@ -39,6 +40,7 @@ class Exam:
     own_windows: tuple[str, ...]
     rows: tuple[HeldOutRow, ...]
     label_counts: dict[str, int]
+    unreadable: tuple[str, ...] = ()
 
     @property
     def fresh(self) -> BoolArray:

@@ -133,6 +133,7 @@ class Trial:
             own_windows=(*candidate.window_ids, candidate.window_id),
             rows=pool.rows,
             label_counts=pool.label_counts,
+            unreadable=pool.unreadable,
         )
 
     # 2. Score
@@ -164,7 +165,9 @@ class Trial:
         self._pictures = measured.pictures
         gate = self._desk.settings.gate
         weighed = weigh(exam, measured, gate)
-        return self._decided(judged(self._ledger, self._candidate, weighed, measured.scores, gate, self._desk.now()))
+        return self._decided(
+            judged(self._ledger, self._candidate, exam, weighed, measured.scores, gate, self._desk.now())
+        )
 
     def _failed_attempt(self, reason: str) -> Stage:
         self._failures += 1

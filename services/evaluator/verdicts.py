@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from services.evaluator.exam import Exam
 from services.evaluator.gate import Challenge, ProbeResult, Ruling, decide
 from services.evaluator.ledger import Ledger
 from services.evaluator.suites import Weighed
@@ -13,6 +14,7 @@ from shared.settings import GateSettings
 def judged(
     ledger: Ledger,
     candidate: Candidate,
+    exam: Exam,
     weighed: Weighed,
     scores: tuple[Score, ...],
     settings: GateSettings,
@@ -21,13 +23,14 @@ def judged(
     """The gate's verdict as the next entry."""
     ruling, quarantine = weighed.ruling, weighed.quarantine
     distrust = (f"window quarantined: {quarantine.reason}",) if quarantine.quarantine else ()
+    lost = tuple(f"judged without {window}, whose snapshot cannot be read" for window in exam.unreadable)
     return _entry(
         ledger,
         candidate,
         ruling,
         settings,
         now,
-        reasons=(*ruling.reasons, *distrust),
+        reasons=(*ruling.reasons, *distrust, *lost),
         numbers=ruling.numbers | quarantine.numbers,
         scores=scores,
         quarantined=quarantine.quarantine,

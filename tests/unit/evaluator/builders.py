@@ -1,0 +1,111 @@
+"""Events as the evaluator meets them, with everything that a test does not care about filled in."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from services.evaluator.exam import Exam, Model
+from services.evaluator.pool import HeldOutRow, text_key
+from shared.archive import WindowRow
+from shared.events import (
+    Candidate,
+    CandidateStatus,
+    ClosedWindow,
+    Command,
+    CommandKind,
+    Decision,
+    Side,
+    Snapshot,
+    SplitRecord,
+    Trigger,
+    Verdict,
+)
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DIGEST = "d" * 64
+LABELS = ("negative", "positive")
+
+
+def window_id(sequence: int) -> str:
+    return f"w-{1000 * sequence:010d}"
+
+
+def window(sequence: int, **more: Any) -> ClosedWindow:
+    fields = {
+        "window_id": window_id(sequence),
+        "sequence": sequence,
+        "first_offset": 1000 * sequence,
+        "last_offset": 1000 * sequence + 999,
+        "reviews": 1000,
+        "kept": 1000,
+        "set_aside": (),
+        "sides": {Side.TRAIN: 700, Side.HOLDOUT: 300},
+        "labels": {"negative": 600, "positive": 400},
+        "sources": {},
+        "label_names": LABELS,
+        "origins": {},
+        "first_published_at": NOW,
+        "last_published_at": NOW,
+        "trigger": Trigger.COUNT,
+        "trigger_detail": "1000 rows",
+        "trainable": True,
+        "split": SplitRecord(
+            salt="s", holdout_share=300, calibration_share=0, validation_share=0, normaliser_version="1"
+        ),
+        "snapshot": Snapshot(path=f"windows/{window_id(sequence)}", sha256=DIGEST, size_bytes=1),
+        "closed_at": NOW,
+    }
+    return ClosedWindow(**(fields | more))
+
+
+def snapshot_row(offset: int, text: str, label: int = 0, side: Side = Side.HOLDOUT) -> WindowRow:
+    return WindowRow(offset, str(offset), text, label, side, None, None, None, 0, offset, NOW, None)
+
+
+def row(sequence: int, place: int, text: str | None = None, label: int = 0) -> HeldOutRow:
+    text = text or f"review {sequence} {place}"
+    return HeldOutRow(window_id(sequence), 1000 * sequence + place, text_key(text), text, label)
+
+
+def exam(windows: Sequence[int], rows_each: int, *, newest: int, champion: bool = True) -> Exam:
+    return Exam(
+        challenger=Model("2", "e" * 64),
+        champion=Model("1", DIGEST) if champion else None,
+        window_id=window_id(newest),
+        own_windows=(window_id(newest),),
+        rows=tuple(row(sequence, place) for sequence in windows for place in range(rows_each)),
+        label_counts={},
+    )
+
+
+def candidate(sequence: int, version: str | None = "1", **more: Any) -> Candidate:
+    fields = {
+        "window_id": window_id(sequence),
+        "window_ids": (window_id(sequence),),
+        "status": CandidateStatus.READY,
+        "version": version,
+        "run_id": f"run-{version}",
+        "model_digest": DIGEST,
+        "created_at": NOW,
+    }
+    return Candidate(**(fields | more))
+
+
+def decision(number: int, verdict: Verdict, version: str | None, before: str | None, **more: Any) -> Decision:
+    moves = verdict in (Verdict.PROMOTE, Verdict.ROLLBACK)
+    fields = {
+        "number": number,
+        "version": version,
+        "window_id": None if verdict is Verdict.ROLLBACK else window_id(number),
+        "verdict": verdict,
+        "reasons": ("because",),
+        "champion_before": before,
+        "champion_after": version if moves else before,
+        "model_digest": DIGEST,
+        "decided_at": NOW,
+    }
+    return Decision(**(fields | more))
+
+
+def command(kind: CommandKind, target: str | None = None, command_id: str = "c1") -> Command:
+    return Command(command_id=command_id, kind=kind, target=target, who="ann", why="it misbehaves", issued_at=NOW)

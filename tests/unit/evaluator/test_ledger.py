@@ -1,0 +1,99 @@
+"""The ledger adds up to one champion, and contradictions are found, never guessed away."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.evaluator.ledger import Ledger
+from shared.errors import LedgerCorruptError
+from shared.events import CommandKind, Decision, Verdict
+from tests.unit.evaluator.builders import command, decision, window_id
+
+PROMOTE, REJECT, UNDECIDED, ROLLBACK = Verdict.PROMOTE, Verdict.REJECT, Verdict.UNDECIDED, Verdict.ROLLBACK
+
+THREE_CHAMPIONS = [
+    decision(1, PROMOTE, "1", None),
+    decision(2, PROMOTE, "2", "1"),
+    decision(3, PROMOTE, "3", "2"),
+]
+
+
+def test_an_empty_ledger_has_no_champion() -> None:
+    ledger = Ledger.of([])
+    assert (ledger.number, ledger.champion, ledger.previous_champion) == (0, None, None)
+
+
+def test_the_last_promotion_is_champion_whatever_was_rejected_after_it() -> None:
+    ledger = Ledger.of(
+        [decision(1, PROMOTE, "1", None), decision(2, REJECT, "2", "1"), decision(3, UNDECIDED, "3", "1")]
+    )
+    assert (ledger.number, ledger.champion) == (3, "1")
+    assert ledger.decided_versions == {"1", "2", "3"}
+
+
+def test_a_rollback_steps_down_and_the_next_one_steps_further() -> None:
+    once = Ledger.of([*THREE_CHAMPIONS, decision(4, ROLLBACK, "2", "3")])
+    twice = once.after(decision(5, ROLLBACK, "1", "2"))
+    assert [(ledger.champion, ledger.previous_champion) for ledger in (once, twice)] == [("2", "1"), ("1", None)]
+
+
+def test_a_rollback_may_return_to_a_champion_that_was_rolled_back() -> None:
+    ledger = Ledger.of([*THREE_CHAMPIONS, decision(4, ROLLBACK, "1", "3"), decision(5, ROLLBACK, "3", "1")])
+    assert (ledger.champion, ledger.previous_champion) == ("3", "1")
+
+
+def test_a_window_or_a_version_is_decided_once() -> None:
+    ledger = Ledger.of([decision(1, REJECT, None, None), decision(2, REJECT, "7", None)])
+    assert ledger.has_decided(window_id(1), "9")
+    assert ledger.has_decided(window_id(9), "7")
+    assert not ledger.has_decided(window_id(9), None)
+
+
+def test_a_window_is_quarantined_until_it_is_released() -> None:
+    ledger = Ledger.of([decision(1, REJECT, "1", None, quarantined=True)])
+    released = ledger.heeding(command(CommandKind.RELEASE_WINDOW, window_id(1)))
+    assert (ledger.quarantined, released.quarantined) == ({window_id(1)}, frozenset())
+
+
+def test_a_rollback_order_releases_nothing() -> None:
+    ledger = Ledger.of([decision(1, REJECT, "1", None, quarantined=True)])
+    assert ledger.heeding(command(CommandKind.ROLLBACK, window_id(1))) == ledger
+
+
+@pytest.mark.parametrize(
+    ("entries", "named"),
+    [
+        ([decision(2, REJECT, "1", None)], "comes after entry 0"),
+        ([THREE_CHAMPIONS[0], THREE_CHAMPIONS[2]], "comes after entry 1"),
+        ([THREE_CHAMPIONS[0], THREE_CHAMPIONS[0]], "comes after entry 1"),
+        ([decision(1, PROMOTE, "2", "1")], "takes 1 for the champion, which was None"),
+        ([decision(1, REJECT, "1", None, champion_after="1")], "makes 1 champion after None by the verdict reject"),
+        ([decision(1, UNDECIDED, "1", None, champion_after="1")], "by the verdict undecided"),
+        ([decision(1, PROMOTE, "1", None, champion_after="2")], "by the verdict promote"),
+        ([decision(1, PROMOTE, None, None)], "by the verdict promote"),
+        ([THREE_CHAMPIONS[0], decision(2, ROLLBACK, "9", "1")], "makes 9 champion after 1"),
+        ([THREE_CHAMPIONS[0], decision(2, ROLLBACK, "1", "1")], "makes 1 champion after 1"),
+        ([decision(1, REJECT, "1", None), decision(2, REJECT, "1", None)], "its version again"),
+        ([decision(1, REJECT, "1", None), decision(2, REJECT, "2", None, window_id=window_id(1))], "its window again"),
+        (
+            [decision(1, REJECT, None, None, command_id="c"), decision(2, REJECT, None, None, command_id="c")],
+            "answers command c again",
+        ),
+    ],
+)
+def test_a_contradiction_ends_the_reading(entries: list[Decision], named: str) -> None:
+    with pytest.raises(LedgerCorruptError, match=named):
+        Ledger.of(entries)
+
+
+@given(verdicts=st.lists(st.sampled_from([PROMOTE, REJECT, UNDECIDED]), min_size=1, max_size=12), gap=st.data())
+def test_any_lost_entry_is_noticed(verdicts: list[Verdict], gap: st.DataObject) -> None:
+    """Numbers have no gaps, so a ledger that was read in part is never taken for the whole."""
+    ledger, entries = Ledger(), []
+    for number, verdict in enumerate(verdicts, 1):
+        entries.append(decision(number, verdict, str(number), ledger.champion))
+        ledger = ledger.after(entries[-1])
+    entries.append(decision(len(entries) + 1, REJECT, "last", ledger.champion))
+    lost = gap.draw(st.integers(0, len(entries) - 2))
+    with pytest.raises(LedgerCorruptError):
+        Ledger.of([*entries[:lost], *entries[lost + 1 :]])
