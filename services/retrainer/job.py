@@ -19,6 +19,7 @@ from services.retrainer.plots import draw_loss
 from services.retrainer.progress import ProgressReader, curve
 from services.retrainer.runs import JobSetup, RunFolder
 from services.retrainer.training import ParentWatch, train, use_one_device
+from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
 from shared.errors import TidemillError, TrainingError
 from shared.processes import die_with_parent
@@ -74,7 +75,8 @@ def do_locked(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] =
 def do(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ()) -> None:
     """Trains, finishes, and writes the result last."""
     prepare_process(plan, run.setup())
-    trained = train(run, plan, callbacks)
+    with quietly():
+        trained = train(run, plan, callbacks)
     if not trained.is_main_process:
         return
     points = curve(ProgressReader(run.progress_file).news())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset, Sampler
-from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from transformers import DataCollatorWithPadding, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from services.retrainer.checkpoints import latest_complete, mark_complete, step_of
 from services.retrainer.plan import Plan
@@ -136,11 +136,14 @@ def train(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ())
     """
     began = time.monotonic()
     classifier = open_start(run.setup().start_folder, plan)
+    # transformers would note it at the first loss, so that a job resumed after the last step saved other files.
+    classifier.model.config.problem_type = "single_label_classification"
     rows = EncodedRows(run.rows("train"), classifier, plan.training.max_tokens)
     checkpoint = latest_complete(run.checkpoints)
     trainer = build_trainer(run, plan, classifier, rows, callbacks)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    forget_lengths(classifier)
     return Trained(
         classifier=Classifier(trained.to("cpu").eval(), classifier.tokenizer, name=plan.window_id),
         steps=trainer.state.global_step,
@@ -149,6 +152,12 @@ def train(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ())
         seconds=time.monotonic() - began,
         is_main_process=trainer.is_world_process_zero(),
     )
+
+
+def forget_lengths(classifier: Classifier) -> None:
+    """Padding and truncation are state of the tokenizer and would be saved with it: training's are not serving's."""
+    classifier.tokenizer.backend_tokenizer.no_padding()
+    classifier.tokenizer.backend_tokenizer.no_truncation()
 
 
 def open_start(folder: Path, plan: Plan) -> Classifier:
@@ -173,7 +182,7 @@ def build_trainer(
     global_batch = device_batch_rows(plan) * plan.training.processes
     steps_per_epoch = math.ceil(len(rows) / global_batch)
     sampler = LengthGroupedSampler(rows.lengths, global_batch, plan.seed)
-    return PlannedTrainer(
+    trainer = PlannedTrainer(
         sampler,
         model=classifier.model,
         args=training_arguments(plan, run.checkpoints, steps_per_epoch),
@@ -186,6 +195,8 @@ def build_trainer(
             *callbacks,
         ],
     )
+    trainer.remove_callback(PrinterCallback)  # the curve has a file of its own; the log is for what goes wrong
+    return trainer
 
 
 def device_batch_rows(plan: Plan) -> int:
