@@ -15,8 +15,13 @@ def configure_logging(settings: ServiceSettings, service: str) -> None:
     """Sends every log line of this process, the libraries' too, through structlog to standard error."""
     level = getattr(logging, settings.log_level.upper())
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+
+    def name_service(logger: Any, method: str, event: dict[str, Any]) -> dict[str, Any]:
+        # Not a context variable: those do not reach other threads.
+        return {"service": service} | event
+
     shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
+        name_service,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -44,4 +49,3 @@ def configure_logging(settings: ServiceSettings, service: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(service=service)

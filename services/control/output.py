@@ -10,8 +10,10 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
-console = Console()
-errors = Console(stderr=True)
+# What goes into a file or a pipe is not folded at 80 columns.
+PIPED_WIDTH = 180
+console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+errors = Console(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH)
 
 Row = Mapping[str, object]
 

@@ -25,6 +25,7 @@ def up(session: Session) -> Endpoints:
     with Live(console=console, refresh_per_second=8) as live:
         endpoints = stack.up(on_change=lambda state: live.update(process_table(state)), env=_environment(session))
         live.update(process_table(endpoints))
+    console.print()
     show_facts("Addresses", addresses(endpoints), as_json=False)
     return endpoints
 
