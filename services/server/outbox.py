@@ -10,14 +10,14 @@ import structlog
 from shared.errors import BrokerUnavailableError, TidemillError
 from shared.events import Event
 from shared.kafka import Producer
-from shared.retry import Stopped, retrying
+from shared.retry import Backoff, Stopped
 from shared.settings import Settings
 from shared.topics import Topic
 
 log = structlog.get_logger("outbox")
 
 WAITING_EVENTS = 10_000
-DELIVERY_SECONDS = 10.0
+ACKNOWLEDGE_SECONDS = 10.0
 LOOK_SECONDS = 0.5
 JSON = (("content-type", b"application/json"),)
 
@@ -60,7 +60,7 @@ class Outbox:
         """
         if self._producer is None:
             raise BrokerUnavailableError(f"Kafka at {self._settings.bootstrap_servers()} has not answered yet")
-        self._producer.send_bytes(topic, key.encode(), value, JSON).wait(DELIVERY_SECONDS)
+        self._producer.send_bytes(topic, key.encode(), value, JSON).wait(ACKNOWLEDGE_SECONDS)
 
     def close(self) -> None:
         """Delivers what it can within a few seconds. `stopping` must be set."""
@@ -73,7 +73,7 @@ class Outbox:
 
     def _run(self) -> None:
         try:
-            self._producer = retrying(self._connect, "connecting the outbox", self._stopping)
+            self._connect()
         except Stopped:
             return
         while not self._stopping.is_set() or not self._waiting.empty():
@@ -82,8 +82,15 @@ class Outbox:
             except queue.Empty:
                 continue
 
-    def _connect(self) -> Producer:
-        return Producer(self._settings, "server", DELIVERY_SECONDS)
+    def _connect(self) -> None:
+        """Refusals are waited out too: answers go on, and rights can be granted later."""
+        backoff = Backoff(self._stopping)
+        while self._producer is None:
+            try:
+                self._producer = Producer(self._settings, "server")
+            except TidemillError as error:
+                log.warning("waiting", doing="connecting the outbox", error=str(error))
+                backoff.wait()
 
     def _post(self, parcel: _Parcel) -> None:
         assert self._producer is not None  # set before the first parcel is taken
