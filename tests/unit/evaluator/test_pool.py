@@ -1,5 +1,7 @@
 """The rows that decide: the latest, held out, each once, and none from later or distrusted windows."""
 
+from collections.abc import Iterator
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,7 +44,7 @@ def test_the_latest_rows_fill_the_pool_in_the_order_of_the_stream() -> None:
 
 
 def test_windows_beyond_a_full_pool_are_not_read() -> None:
-    def windows():  # type: ignore[no-untyped-def]
+    def windows() -> Iterator[list[HeldOutRow]]:
         yield [row(2, place) for place in range(3)]
         raise AssertionError("this window need not be read")
 

@@ -56,7 +56,7 @@ def test_a_quarantine_is_on_record_with_its_reason_and_numbers() -> None:
     distrust = QuarantineVerdict(quarantine=True, reason="all flipped", numbers={"drop_p": 0.001})
     entry = gate_entry(Flips(100, 300, 1600), distrust)
     assert entry.quarantined
-    assert entry.reasons[-1] == "window quarantined: all flipped"
+    assert "window quarantined: all flipped" in entry.reasons
     assert entry.numbers["drop_p"] == 0.001
 
 
@@ -95,4 +95,4 @@ def test_a_rollback_names_who_and_why_and_the_digest_to_serve() -> None:
 
 def test_a_refused_order_is_answered_once_and_moves_nothing() -> None:
     after = TWO_CHAMPIONS.after(refused(TWO_CHAMPIONS, command(ROLLBACK, "9"), "9 was no champion", NOW))
-    assert (after.champion, after.answered_commands) == ("2", {"c1"})
+    assert (after.champion, sorted(after.answered_commands)) == ("2", ["c1"])

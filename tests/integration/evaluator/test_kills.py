@@ -1,0 +1,63 @@
+"""Killed at any step of a decision, the evaluator finishes it after a restart: once, and with a true alias."""
+
+import pytest
+
+from shared.events import CommandKind
+from tests.integration.evaluator.conftest import Start
+from tests.integration.evaluator.stage import Killed, Models, Stage
+
+STEPS = ["version", "log_metrics", "log_file", "log_text", "set_tags", "set_champion", "transaction"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_each_candidate_is_decided_once_when_killed(
+    small_pool: Stage, models: Models, start: Start, step: str, after: bool
+) -> None:
+    """The second promotion is killed: after its alias moved, the challenger must not meet itself as champion."""
+    first = small_pool.challenge(small_pool.window(label=1), models.positive)
+    evaluator = start(small_pool)
+    evaluator.until_entry(1)
+    evaluator.close()
+    second = small_pool.challenge(small_pool.window(label=0), models.negative)
+    evaluator = start(small_pool, kill=step, after=after)
+    with pytest.raises(Killed):
+        evaluator.until_entry(2)
+    evaluator.close()
+    evaluator = start(small_pool)
+    evaluator.until_entry(2)
+    evaluator.until(evaluator.is_idle)
+    assert small_pool.story() == [
+        (1, first.version, "promote", first.version),
+        (2, second.version, "promote", second.version),
+    ]
+    assert small_pool.registry.champion() == second.version
+    assert small_pool.decisions()[1].numbers["wins"] == small_pool.decisions()[1].numbers["rows"]
+    assert evaluator.metric("alias_repairs_total") == 0
+
+
+@pytest.mark.parametrize(("step", "after"), [("set_champion", False), ("set_champion", True), ("transaction", True)])
+def test_a_rollback_is_executed_once_when_killed(
+    small_pool: Stage, models: Models, start: Start, step: str, after: bool
+) -> None:
+    versions = two_champions(small_pool, models, start)
+    small_pool.order(CommandKind.ROLLBACK)
+    evaluator = start(small_pool, kill=step, after=after)
+    with pytest.raises(Killed):
+        evaluator.until_entry(3)
+    evaluator.close()
+    evaluator = start(small_pool)
+    evaluator.until_entry(3)
+    evaluator.until(evaluator.is_idle)
+    assert small_pool.story()[2:] == [(3, versions[0], "rollback", versions[0])]
+    assert small_pool.registry.champion() == versions[0]
+
+
+def two_champions(stage: Stage, models: Models, start: Start) -> tuple[str | None, str | None]:
+    """A stream where a second champion followed a first."""
+    first = stage.challenge(stage.window(label=1), models.positive)
+    second = stage.challenge(stage.window(label=0), models.negative)
+    evaluator = start(stage)
+    evaluator.until_entry(2)
+    evaluator.close()
+    return first.version, second.version
