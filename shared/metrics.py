@@ -90,6 +90,11 @@ class IngestorMetrics:
             buckets=TRANSACTION_SECONDS,
             registry=registry,
         )
+        self.windowed = Counter(
+            "tidemill_reviews_windowed_total",
+            "Curated reviews read into windows; after a restart the open window's count again.",
+            registry=registry,
+        )
         self.open_window_reviews = Gauge(
             "tidemill_open_window_reviews", "Curated reviews in the open window.", registry=registry
         )

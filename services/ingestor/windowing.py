@@ -131,6 +131,7 @@ class WindowerLoop:
             else:
                 self._add(self._reviews[0])
                 self._reviews.popleft()
+                self._metrics.windowed.inc()
         now = None if self._behind else utc_now()
         while closing := self._windower.due(now) or self._ordered_now():
             self._close(producer, closing)
