@@ -19,6 +19,7 @@ log = structlog.get_logger("outbox")
 WAITING_EVENTS = 10_000
 ACKNOWLEDGE_SECONDS = 10.0
 LOOK_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 2.0  # feedback is refused until Kafka is there again
 JSON = (("content-type", b"application/json"),)
 
 
@@ -84,7 +85,7 @@ class Outbox:
 
     def _connect(self) -> None:
         """Refusals are waited out too: answers go on, and rights can be granted later."""
-        backoff = Backoff(self._stopping)
+        backoff = Backoff(self._stopping, LONGEST_WAIT_SECONDS)
         while self._producer is None:
             try:
                 self._producer = Producer(self._settings, "server")

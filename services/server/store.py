@@ -4,7 +4,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +69,8 @@ class PredictionStore:
 
     def close(self, seconds: float = 5.0) -> None:
         """Writes what waits, within the time given."""
-        self._waiting.put(None, timeout=seconds)
+        with suppress(queue.Full):
+            self._waiting.put(None, timeout=seconds)
         self._writer.join(seconds)
 
     def _connect(self) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from tests.models import SENTIMENTS, answering
 START_SECONDS = 90.0
 PATIENCE_SECONDS = 60.0
 LOOK_SECONDS = 0.05
+PAUSE_SECONDS = 0.01  # between one client's requests: the server under test shares these cores
 
 
 def stream_settings(bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path) -> Settings:
@@ -32,7 +34,12 @@ def stream_settings(bootstrap_servers: str, tracking_uri: str, prefix: str, home
     return load_settings(
         home=home,
         stream={"prefix": prefix},
-        kafka={"bootstrap_servers": bootstrap_servers, "poll_seconds": 0.1, "bootstrap_timeout_seconds": 2},
+        kafka={
+            "bootstrap_servers": bootstrap_servers,
+            "poll_seconds": 0.1,
+            "bootstrap_timeout_seconds": 2,
+            "request_timeout_seconds": 3,
+        },
         registry={"tracking_uri": tracking_uri, "attempts": 2},
         server={"port": ports.choose(("port",), {})["port"], "check_alias_seconds": 0.5},
         model={"threads": 1},
@@ -67,15 +74,15 @@ class ServerProcess(process.Held):
     def predict(self, **body: Any) -> httpx.Response:
         return httpx.post(self.url + "/v1/predict", json=body, timeout=30)
 
-    def until(self, **expected: object) -> dict[str, Any]:
-        """Waits until /readyz says all of this; returns what it says."""
+    def until(self, holds: Callable[[dict[str, Any]], bool] = lambda said: True, **expected: object) -> dict[str, Any]:
+        """Waits until /readyz says all of this, and `holds` of it; returns what it says."""
         deadline = threading.Event()
         timer = threading.Timer(PATIENCE_SECONDS, deadline.set)
         timer.start()
         try:
             while True:
                 said: dict[str, Any] = self.get("/readyz").json()
-                if expected.items() <= said.items():
+                if expected.items() <= said.items() and holds(said):
                     return said
                 assert not deadline.wait(LOOK_SECONDS), f"waited for {expected}, last: {said}"
         finally:
@@ -95,6 +102,7 @@ class ServerProcess(process.Held):
             "TIDEMILL_KAFKA__BOOTSTRAP_SERVERS": settings.bootstrap_servers(),
             "TIDEMILL_KAFKA__POLL_SECONDS": str(settings.kafka.poll_seconds),
             "TIDEMILL_KAFKA__BOOTSTRAP_TIMEOUT_SECONDS": str(settings.kafka.bootstrap_timeout_seconds),
+            "TIDEMILL_KAFKA__REQUEST_TIMEOUT_SECONDS": str(settings.kafka.request_timeout_seconds),
             "TIDEMILL_REGISTRY__TRACKING_URI": settings.tracking_uri(),
             "TIDEMILL_REGISTRY__ATTEMPTS": str(settings.registry.attempts),
             "TIDEMILL_SERVER__PORT": str(settings.server.port),
@@ -173,10 +181,10 @@ def lineage(window_id: str, digest: str, labels: tuple[str, ...]) -> Lineage:
 
 @dataclass
 class Traffic:
-    """Clients that ask without a pause; `answers` counts (version, label), `failures` says what went wrong."""
+    """Clients that ask again and again; `answers` counts (version, label), `failures` says what went wrong."""
 
     url: str
-    clients: int = 3
+    clients: int = 2
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
@@ -213,7 +221,7 @@ class Traffic:
     def _ask(self, texts: int) -> None:
         body = {"texts": [f"review number {number}" for number in range(texts)]}
         with httpx.Client(base_url=self.url, timeout=60) as client:
-            while not self._stop.is_set():
+            while not self._stop.wait(PAUSE_SECONDS):
                 self._note(client, body, texts)
 
     def _note(self, client: httpx.Client, body: dict[str, list[str]], texts: int) -> None:
