@@ -53,6 +53,7 @@ def become_torchrun(run: RunFolder, processes: int) -> None:
     """Replaces this process; what the kernel was told about its parent stays true."""
     workers = ["-m", "services.retrainer.job", str(run.path), str(os.getpid())]
     options = ["--standalone", "--nproc-per-node", str(processes)]
+    os.environ["PYTHONSAFEPATH"] = "1"
     os.execv(sys.executable, [sys.executable, "-m", TORCHRUN, *options, *workers])
 
 

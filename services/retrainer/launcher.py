@@ -83,7 +83,8 @@ class Job:
 
 def _start(run: RunFolder, log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-m", JOB, str(run.path), str(os.getpid())],
+        # Safe path: a folder `shared` where somebody happens to stand must not stand in for ours.
+        [sys.executable, "-P", "-m", JOB, str(run.path), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

@@ -53,7 +53,7 @@ def examine(settings: Settings) -> Machine:
         device=settings.model.device,
         precision=settings.training.precision,
     )
-    command = [sys.executable, "-m", MODULE, str(os.getpid())]
+    command = [sys.executable, "-P", "-m", MODULE, str(os.getpid())]
     child = subprocess.run(command, input=question.model_dump_json(), capture_output=True, text=True, check=False)
     if child.returncode == 0:
         return Machine.model_validate_json(child.stdout.splitlines()[-1])

@@ -1,0 +1,232 @@
+"""A retrainer over real Kafka and MLflow: windows go in as the windower writes them, candidates are read back."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from deploy.local import process
+from services.retrainer.app import Retrainer, build
+from shared.archive import Archive, WindowRow
+from shared.envelope import decode
+from shared.errors import RetryableError
+from shared.events import Candidate, ClosedWindow, Decision, Event, Side, SplitRecord, Trigger, Verdict, utc_now
+from shared.health import Health
+from shared.kafka import Admin, Producer, read_topic
+from shared.metrics import ServiceMetrics
+from shared.service import Context
+from shared.settings import Settings, load_settings
+from shared.topics import MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED, Topic
+
+LABELS = ("negative", "positive")
+SPLIT = SplitRecord(salt="s", holdout_share=100, calibration_share=100, validation_share=100, normaliser_version="1")
+SIDES = (Side.HOLDOUT, Side.CALIBRATION, Side.VALIDATION, *[Side.TRAIN] * 7)
+WORDS = (("awful", "boring", "waste"), ("wonderful", "perfect", "fun"))
+PATIENCE_SECONDS = 240.0
+LOOK_SECONDS = 0.05
+
+
+def settings_for(bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path, **training: object) -> Settings:
+    """A stream with a tiny model that learns in a second."""
+    return load_settings(
+        home=home,
+        cache=home.parent / "cache",
+        stream={"prefix": prefix},
+        kafka={"bootstrap_servers": bootstrap_servers, "poll_seconds": 0.1, "session_timeout_seconds": 6},
+        registry={"tracking_uri": tracking_uri, "attempts": 2, "timeout_seconds": 5},
+        model={"base": "tiny", "threads": 1},
+        training={"learning_rate": 5e-3, "epochs": 2, "checkpoint_steps": 10, "precision": "fp32"} | training,
+    )
+
+
+class Stream:
+    """What stands around the retrainer: the windower before it, the gate behind it, and a reader."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.archive = settings, Archive(settings)
+        self._windows = 0
+        admin = Admin(settings)
+        admin.create_topics()
+        admin.close()
+
+    def window(self, rows: int = 200, trainable: bool = True) -> ClosedWindow:
+        """A closed window in the archive, not yet announced."""
+        first = self._windows * 1000
+        made = [_row(first + place, place) for place in range(rows)]
+        window_id = f"w-{first:010d}"
+        window = ClosedWindow(
+            window_id=window_id,
+            sequence=self._windows,
+            first_offset=first,
+            last_offset=first + rows - 1,
+            reviews=rows,
+            kept=rows,
+            set_aside=(),
+            sides={side: sum(row.side is side for row in made) for side in Side},
+            labels=dict.fromkeys(LABELS, rows // 2),
+            sources={},
+            label_names=LABELS,
+            origins={"0": (first, first + rows - 1)},
+            first_published_at=utc_now(),
+            last_published_at=utc_now(),
+            trigger=Trigger.COUNT,
+            trigger_detail=f"{rows} rows",
+            trainable=trainable,
+            not_trainable_because=None if trainable else "one class only",
+            split=SPLIT,
+            snapshot=self.archive.write(window_id, made),
+            closed_at=utc_now(),
+        )
+        self._windows += 1
+        return window
+
+    def announce(self, *windows: ClosedWindow) -> None:
+        """Writes manifests, as the windower does."""
+        self._send(WINDOWS_CLOSED, [(window.window_id, window) for window in windows])
+
+    def decide(self, candidate: Candidate, verdict: Verdict, quarantined: bool = False) -> None:
+        """Writes a decision, as the gate does."""
+        promoted = verdict is Verdict.PROMOTE
+        decision = Decision(
+            number=1,
+            version=candidate.version,
+            window_id=candidate.window_id,
+            verdict=verdict,
+            reasons=("a test says so",),
+            champion_before=None,
+            champion_after=candidate.version if promoted else None,
+            model_digest=candidate.model_digest,
+            quarantined=quarantined,
+            decided_at=utc_now(),
+        )
+        self._send(MODELS_DECISIONS, [(candidate.version or "", decision)])
+
+    def candidates(self) -> list[Candidate]:
+        """Everything that was published so far."""
+        records = read_topic(self.settings, "test", MODELS_CANDIDATES)
+        return [decode(Candidate, record.value, record.where()) for record in records]
+
+    def snapshot_file(self, window: ClosedWindow) -> Path:
+        return Path(self.settings.archive_url) / window.snapshot.path
+
+    def run_folder(self, window: ClosedWindow) -> Path:
+        return self.settings.home / "runs" / window.window_id
+
+    def _send(self, topic: Topic, events: Sequence[tuple[str, Event]]) -> None:
+        producer = Producer(self.settings, "test")
+        for key, event in events:
+            producer.send(topic, key, event).wait(30)
+        producer.close()
+
+
+def _row(offset: int, place: int) -> WindowRow:
+    label = place % 2
+    return WindowRow(
+        offset=offset,
+        id=str(offset),
+        text=f"film {offset} was {WORDS[label][place % 3]} " + "and so on " * (place % 7),
+        label=label,
+        side=SIDES[place % len(SIDES)],
+        source=None,
+        created_at=None,
+        prediction_id=None,
+        origin_partition=0,
+        origin_offset=offset,
+        published_at=utc_now(),
+        signature=None,
+    )
+
+
+class Mill:
+    """The service's loop in this process, turned by the test."""
+
+    def __init__(self, settings: Settings) -> None:
+        registry = CollectorRegistry()
+        metrics = ServiceMetrics(registry)
+        self.registry = registry
+        self.loop: Retrainer = build(Context(settings, registry, metrics, Health(metrics), threading.Event()))
+        self.waited_for: list[str] = []
+
+    def turn(self, until: Callable[[], bool]) -> None:
+        """Steps as `shared.service` does until something is true."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not until():
+            assert time.monotonic() < deadline, f"not reached; waited for {self.waited_for[-3:]}"
+            try:
+                self.loop.step()
+            except RetryableError as error:
+                self.waited_for.append(str(error))
+
+    def published(self, number: float) -> Callable[[], bool]:
+        """So many candidates, of whatever status."""
+        names = ("ready", "failed", "skipped")
+        return lambda: sum(self.count(name) for name in names) >= number
+
+    def count(self, status: str) -> float:
+        return self.registry.get_sample_value("tidemill_candidates_total", {"status": status}) or 0.0
+
+
+@contextmanager
+def mill(settings: Settings) -> Iterator[Mill]:
+    """A mill that is closed in the end."""
+    made = Mill(settings)
+    try:
+        yield made
+    finally:
+        made.loop.close()
+
+
+class RetrainerProcess(process.Held):
+    """`python -m services.retrainer` under these settings, for tests that kill it."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+
+    def start(self) -> None:
+        self._settings.home.mkdir(parents=True, exist_ok=True)
+        with (self._settings.home / "retrainer.log").open("ab") as log:
+            self._process = process.spawn(
+                [*process.PYTHON_MODULE, "services.retrainer"], log, environment(self._settings)
+            )
+
+    def terminate(self) -> int:
+        """Asks it to drain; returns its exit code."""
+        assert self._process is not None
+        code = process.stop(self._process, PATIENCE_SECONDS)
+        self._process = None
+        return code
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Settings as variables, for a process of its own."""
+    model, training, kafka, registry = settings.model, settings.training, settings.kafka, settings.registry
+    return {
+        "TIDEMILL_HOME": str(settings.home),
+        "TIDEMILL_CACHE": str(settings.cache),
+        "TIDEMILL_STREAM__PREFIX": settings.stream.prefix,
+        "TIDEMILL_KAFKA__BOOTSTRAP_SERVERS": settings.bootstrap_servers(),
+        "TIDEMILL_KAFKA__POLL_SECONDS": str(kafka.poll_seconds),
+        "TIDEMILL_KAFKA__SESSION_TIMEOUT_SECONDS": str(kafka.session_timeout_seconds),
+        "TIDEMILL_REGISTRY__TRACKING_URI": settings.tracking_uri(),
+        "TIDEMILL_REGISTRY__ATTEMPTS": str(registry.attempts),
+        "TIDEMILL_MODEL__BASE": model.base,
+        "TIDEMILL_MODEL__THREADS": str(model.threads),
+        "TIDEMILL_TRAINING__LEARNING_RATE": str(training.learning_rate),
+        "TIDEMILL_TRAINING__EPOCHS": str(training.epochs),
+        "TIDEMILL_TRAINING__CHECKPOINT_STEPS": str(training.checkpoint_steps),
+        "TIDEMILL_TRAINING__PRECISION": training.precision,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    }
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Waits until it is so."""
+    never, deadline = threading.Event(), time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, f"never came: {what}"
+        never.wait(LOOK_SECONDS)

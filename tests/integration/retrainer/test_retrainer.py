@@ -1,0 +1,194 @@
+"""What the retrainer promises, over a real Kafka and a real MLflow, with a real job on a tiny model."""
+
+import json
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from deploy.local.broker import Broker
+from deploy.local.mlflow_server import MlflowServer
+from services.retrainer.plan import Plan
+from services.retrainer.runs import RunFolder
+from shared.classifier.digest import verify
+from shared.events import Candidate, CandidateStatus, Verdict
+from shared.kafka import Admin
+from shared.lineage import Lineage
+from shared.registry import Registry
+from shared.settings import Settings
+from tests.integration.retrainer.stage import Stream, mill, settings_for
+
+
+@pytest.fixture
+def settings(broker: Broker, mlflow_server: MlflowServer, topic_prefix: str, home: Path) -> Settings:
+    return settings_for(broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home)
+
+
+@pytest.fixture
+def stream(settings: Settings) -> Stream:
+    return Stream(settings)
+
+
+def plan_of(stream: Stream, candidate: Candidate) -> Plan:
+    plan = RunFolder(stream.settings.home / "runs" / candidate.window_id).plan()
+    assert plan is not None
+    return plan
+
+
+def test_a_window_becomes_one_version_that_tells_where_it_came_from(stream: Stream, tmp_path: Path) -> None:
+    window = stream.window()
+    stream.announce(window)
+    with mill(stream.settings) as running:
+        running.turn(running.published(1))
+    (candidate,) = stream.candidates()
+    registry = Registry(stream.settings)
+    (version,) = registry.versions()
+    lineage = Lineage.from_tags(version.tags)
+    plan = plan_of(stream, candidate)
+
+    assert (candidate.status, candidate.version) == (CandidateStatus.READY, version.version)
+    assert candidate.model_digest == lineage.model_digest
+    assert lineage.window_ids == (window.window_id,)
+    assert lineage.offset_ranges == ((window.first_offset, window.last_offset),)
+    assert lineage.snapshot_sha256s == (window.snapshot.sha256,)
+    assert lineage.plan_sha256 == plan.sha256()
+    assert (lineage.parent_version, lineage.seed) == (None, plan.seed)
+    verify(registry.download(version.version, tmp_path / "downloaded"), lineage.model_digest)
+
+    left = {path.name for path in stream.run_folder(window).iterdir()}
+    assert {"plan.json", "result.json", "job.log", "progress.jsonl"} <= left
+    assert not left & {"checkpoints", "data", "model", "classifier"}
+
+
+def test_the_run_shows_curve_plots_plan_and_manifests(
+    stream: Stream, mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
+    window = stream.window()
+    stream.announce(window)
+    with mill(stream.settings) as running:
+        running.turn(running.published(1))
+    (candidate,) = stream.candidates()
+    assert candidate.run_id is not None
+    assert candidate.metrics is not None
+    client = MlflowClient(mlflow_server.uri)
+    run = client.get_run(candidate.run_id)
+    curve = client.get_metric_history(candidate.run_id, "loss")
+    assert run.info.status == "FINISHED"
+    assert run.data.params["training.learning_rate"] == "0.005"
+    assert run.data.metrics["steps"] == candidate.metrics.steps
+    assert [point.step for point in curve][-1] <= candidate.metrics.steps
+    by_tokens = client.get_metric_history(candidate.run_id, "loss_by_tokens")
+    assert len(by_tokens) == len(curve)
+    assert max(point.step for point in by_tokens) <= candidate.metrics.tokens_seen
+    top = {item.path for item in client.list_artifacts(candidate.run_id)}
+    assert {"plan.json", "environment.json", "progress.jsonl", "plots", "windows", "model"} <= top
+    plots = {Path(item.path).name for item in client.list_artifacts(candidate.run_id, "plots")}
+    assert plots == {"loss_by_step.png", "loss_by_tokens.png"}
+    manifest = Path(client.download_artifacts(candidate.run_id, f"windows/{window.window_id}.json", str(tmp_path)))
+    assert json.loads(manifest.read_text())["snapshot"]["sha256"] == window.snapshot.sha256
+
+
+def test_a_window_delivered_twice_makes_one_version(stream: Stream) -> None:
+    window, next_window = stream.window(), stream.window(trainable=False)
+    stream.announce(window, window)
+    with mill(stream.settings) as running:
+        running.turn(running.published(1))
+    stream.announce(window, next_window)
+    with mill(stream.settings) as running:
+        running.turn(running.published(1))
+    assert [candidate.window_id for candidate in stream.candidates()] == [window.window_id, next_window.window_id]
+    assert len(Registry(stream.settings).versions()) == 1
+
+
+def test_candidate_and_position_move_together(stream: Stream) -> None:
+    stream.announce(stream.window(trainable=False), stream.window(trainable=False))
+    with mill(stream.settings) as running:
+        running.turn(running.published(2))
+    admin = Admin(stream.settings)
+    assert list(admin.group_offsets("retrainer").values()) == [2]
+    admin.close()
+    assert [candidate.status for candidate in stream.candidates()] == [CandidateStatus.SKIPPED] * 2
+
+
+def test_the_next_window_starts_from_the_champion_and_replays_what_is_trusted(stream: Stream) -> None:
+    first, second, third = stream.window(), stream.window(), stream.window()
+    with mill(stream.settings) as running:
+        stream.announce(first)
+        running.turn(running.published(1))
+        stream.decide(stream.candidates()[0], Verdict.PROMOTE)
+        stream.announce(second)
+        running.turn(running.published(2))
+        stream.decide(stream.candidates()[1], Verdict.REJECT, quarantined=True)
+        stream.announce(third)
+        running.turn(running.published(3))
+    one, two, three = stream.candidates()
+    assert (one.parent_version, two.parent_version) == (None, one.version)
+    assert (one.replay_window_ids, two.replay_window_ids) == ((), (first.window_id,))
+    assert three.replay_window_ids == (first.window_id,)
+    plan = plan_of(stream, two)
+    assert plan.decision_wait.decided
+    assert plan.decision_wait.window_id == first.window_id
+    assert plan.replay_rows == plan.new_rows // 2
+
+
+@pytest.mark.parametrize("damage", ["missing", "altered"])
+def test_a_window_whose_snapshot_is_lost_fails_with_the_reason_and_the_next_goes_on(
+    stream: Stream, damage: str
+) -> None:
+    lost, sound = stream.window(), stream.window(trainable=False)
+    file = stream.snapshot_file(lost)
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    stream.announce(lost, sound)
+    with mill(stream.settings) as running:
+        running.turn(running.published(2))
+    failed, skipped = stream.candidates()
+    assert failed.status is CandidateStatus.FAILED
+    assert failed.reason is not None
+    assert lost.snapshot.path in failed.reason
+    assert damage in failed.reason
+    assert skipped.window_id == sound.window_id
+    assert Registry(stream.settings).versions() == []
+
+
+def test_a_training_that_always_fails_yields_a_failed_candidate(settings: Settings) -> None:
+    training = settings.training.model_copy(update={"timeout_seconds": 0.01, "attempts": 2})
+    stream = Stream(settings.model_copy(update={"training": training}))
+    stream.announce(stream.window())
+    with mill(stream.settings) as running:
+        running.turn(running.published(1))
+    (failed,) = stream.candidates()
+    assert failed.status is CandidateStatus.FAILED
+    assert failed.reason is not None
+    assert failed.reason.startswith("2 attempts failed")
+
+
+def test_a_backlog_can_be_merged_into_one_model(settings: Settings) -> None:
+    training = settings.training.model_copy(update={"backlog": "merge"})
+    stream = Stream(settings.model_copy(update={"training": training}))
+    windows = [stream.window() for _ in range(3)]
+    stream.announce(*windows)
+    with mill(stream.settings) as running:
+        running.turn(lambda: sum(len(candidate.window_ids) for candidate in stream.candidates()) == 3)
+    candidates = stream.candidates()
+    assert [window_id for made in candidates for window_id in made.window_ids] == [made.window_id for made in windows]
+    assert len(candidates) < 3
+    assert len(Registry(stream.settings).versions()) == len(candidates)
+
+
+def test_mlflow_that_goes_away_in_the_middle_is_waited_for(broker: Broker, topic_prefix: str, tmp_path: Path) -> None:
+    with MlflowServer(tmp_path / "mlflow") as server:
+        stream = Stream(settings_for(broker.bootstrap_servers, server.uri, topic_prefix, tmp_path / "home"))
+        window = stream.window()
+        stream.announce(window)
+        with mill(stream.settings) as running:
+            running.turn((stream.run_folder(window) / "job.log").exists)
+            server.kill()
+            running.turn(lambda: bool(running.waited_for))
+            assert running.count("ready") == 0
+            server.start()
+            running.turn(running.published(1))
+        assert [candidate.status for candidate in stream.candidates()] == [CandidateStatus.READY]
+        assert len(Registry(stream.settings).versions()) == 1
