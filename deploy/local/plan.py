@@ -12,6 +12,8 @@ from deploy.local.specs import ProcessSpec, Stage
 from shared.settings import Settings, load_settings
 
 SERVICES = ("ingestor", "retrainer", "evaluator", "server")
+# Shows its metrics on the port that answers predictions; the others have a port for nothing else.
+SERVER = "server"
 METRICS = "{}.metrics"
 
 
@@ -25,18 +27,20 @@ def plan(home: Path) -> tuple[tuple[ProcessSpec, ...], Endpoints]:
 
 
 def _port_names() -> list[str]:
-    return ["kafka", "kafka.controller", "mlflow", "server", "prometheus", *(METRICS.format(name) for name in SERVICES)]
+    metrics = (METRICS.format(name) for name in SERVICES if name != SERVER)
+    return ["kafka", "kafka.controller", "mlflow", SERVER, "prometheus", *metrics]
 
 
 def _endpoints(settings: Settings, chosen: Mapping[str, int]) -> Endpoints:
     # Only a port that somebody asked for is kept to when it is taken: the server then says so.
     server = settings.server.port if settings.server.port and "port" in settings.server.model_fields_set else 0
+    metrics_ports = {name: chosen[METRICS.format(name)] for name in SERVICES if name != SERVER}
     return Endpoints(
         bootstrap_servers=settings.kafka.bootstrap_servers or f"{HOST}:{chosen['kafka']}",
         mlflow_uri=settings.registry.tracking_uri or f"http://{HOST}:{chosen['mlflow']}",
         server_url=f"http://{HOST}:{server or chosen['server']}",
         prometheus_url=f"http://{HOST}:{chosen['prometheus']}" if prometheus.binary() else None,
-        metrics_ports={name: chosen[METRICS.format(name)] for name in SERVICES},
+        metrics_ports=metrics_ports | {SERVER: server or chosen[SERVER]},
         ports=chosen,
     )
 
@@ -71,7 +75,7 @@ def _mlflow(home: Path, endpoints: Endpoints) -> ProcessSpec:
 def _service(name: str, env: Mapping[str, str], after: tuple[str, ...], endpoints: Endpoints) -> ProcessSpec:
     port = endpoints.metrics_ports[name]
     # The server is ready for requests only with its first champion, which nobody would wait for.
-    ready_url = f"{endpoints.server_url}/healthz" if name == "server" else f"http://{HOST}:{port}/readyz"
+    ready_url = f"{endpoints.server_url}/healthz" if name == SERVER else f"http://{HOST}:{port}/readyz"
     argv = (*PYTHON_MODULE, f"services.{name}")
     return ProcessSpec(name, argv, ready_url, {**env, "TIDEMILL_SERVICE__METRICS_PORT": str(port)}, after)
 

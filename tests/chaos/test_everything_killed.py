@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 VICTIMS = ("ingestor", "retrainer", "evaluator", "server", "kafka")
 ROUNDS = 2
-ROWS_PER_KILL = 250
+ROWS_PER_KILL = 400
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def kill(mill: Mill, victim: str) -> None:
 
 def test_nothing_is_lost_doubled_or_answered_wrongly(mill: Mill) -> None:
     """After ten kills: the audit is clean, each window has one version, each version gives one answer to a text."""
-    published = mill.publish(reviews(330, seed=0))
+    published = mill.publish(reviews(630, seed=0))
     with mill.http() as client:
         wait_for(lambda: client.get("/readyz").status_code == 200, 240, "the first champion")
     stopping, texts = threading.Event(), itertools.cycle([row["text"] for row in reviews(50, seed=99)])

@@ -14,7 +14,7 @@ def mill(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mill]:
     started = Mill(tmp_path_factory.mktemp("mill"), TINY)
     started.command("up")
     try:
-        assert started.publish(reviews(330, seed=1)) == 330
+        assert started.publish(reviews(630, seed=1)) == 630
         with started.http() as client:
             wait_for(lambda: client.get("/readyz").status_code == 200, 240, "the first champion")
         yield started

@@ -20,11 +20,11 @@ LOOK_SECONDS = 0.25
 # A base that knows nothing learns in seconds what two invented signs mean, which no lexicon knows.
 TINY = {
     "TIDEMILL_MODEL__BASE": "tiny",
-    "TIDEMILL_TRAINING__EPOCHS": "8",
-    "TIDEMILL_TRAINING__LEARNING_RATE": "5e-3",
+    "TIDEMILL_TRAINING__EPOCHS": "12",
+    "TIDEMILL_TRAINING__LEARNING_RATE": "2e-3",
     "TIDEMILL_TRAINING__PRECISION": "fp32",
     "TIDEMILL_INGESTOR__SPLIT__HOLDOUT_SHARE": "300",
-    "TIDEMILL_INGESTOR__WINDOW__TRIGGERS": '[{"kind": "count", "rows": 300}]',
+    "TIDEMILL_INGESTOR__WINDOW__TRIGGERS": '[{"kind": "count", "rows": 600}]',
     "TIDEMILL_SERVICE__LOG_FORMAT": "json",
 }
 SIGNS = {"positive": "granite", "negative": "velvet"}
@@ -70,7 +70,7 @@ def reviews(count: int, seed: int) -> list[dict[str, Any]]:
 
 def _review(chance: random.Random, number: int, seed: int) -> dict[str, Any]:
     label = chance.choice(sorted(SIGNS))
-    words = chance.sample(WORDS, 9)
+    words = chance.sample(WORDS, 5)
     words.insert(chance.randrange(len(words)), SIGNS[label])
     return {"id": f"r-{seed}-{number}", "text": " ".join(words), "label": label, "source": "e2e"}
 
