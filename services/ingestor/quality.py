@@ -25,6 +25,7 @@ _ENGLISH = frozenset((
 # fmt: on
 _ENGLISH_WORDS_NEEDED = 2
 _LEAST_COMPRESSED = 11  # bytes of the smallest zlib stream: what cannot be rejected need not be compressed
+_DISTINCT_ENOUGH = 0.5
 _LANGUAGE_CHARS = 1000  # the model is sure long before, and its time grows with the text
 
 
@@ -73,9 +74,11 @@ def _repeats_itself(text: str, words: list[str], settings: QualitySettings) -> b
     if len(text) >= settings.max_char_run and _char_run(settings.max_char_run).search(text):
         return True
     if len(words) >= settings.repetition_min_words:
-        commonest = Counter(words).most_common(1)[0][1]
-        if commonest > settings.max_repetition * len(words):
+        counts = Counter(words)
+        if max(counts.values()) > settings.max_repetition * len(words):
             return True
+        if len(counts) > _DISTINCT_ENOUGH * len(words):
+            return False  # no phrase is repeated much; most reviews are spared the compression
     return _compresses(text, settings.max_compression)
 
 

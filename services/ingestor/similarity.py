@@ -27,7 +27,8 @@ class SimilarTexts:
         self._settings = settings
         self._keys = count()
         self._sketches: dict[int, Sketch] = {}
-        self._permutations = MinHash(settings.permutations, scheme=_SCHEME, hashfunc=crc32).permutations
+        self._minhash = MinHash(settings.permutations, scheme=_SCHEME, hashfunc=crc32)
+        self._nothing: Sketch = self._minhash.hashvalues
         self._index = MinHashLSH(
             num_perm=settings.permutations, params=_bands(settings.near_threshold, settings.permutations)
         )
@@ -35,24 +36,24 @@ class SimilarTexts:
     def sketch(self, identity: str) -> Sketch | None:
         """What a text is compared by, shape (permutations,); None if it is too short for an estimate to mean much."""
         words, size = identity.encode("utf-8", errors="surrogatepass").split(), self._settings.shingle_words
-        shingles = {b" ".join(words[i : i + size]) for i in range(len(words) - size + 1)}
+        shingles = set(map(b" ".join, zip(*(words[start:] for start in range(size)), strict=False)))
         if len(shingles) < self._settings.min_shingles:
             return None
-        minhash = self._minhash()
+        minhash = self._with(self._nothing)
         minhash.update_batch(shingles)
         return np.asarray(minhash.hashvalues, dtype=np.uint32)
 
     def has_similar(self, sketch: Sketch) -> bool:
         """Whether a text in the index has at least the threshold's estimated Jaccard similarity."""
         needed = self._settings.near_threshold * self._settings.permutations
-        candidates = self._index.query(self._minhash(sketch))
+        candidates = self._index.query(self._with(sketch))
         return any(np.count_nonzero(self._sketches[key] == sketch) >= needed for key in candidates)
 
     def add(self, sketch: Sketch) -> int:
         """Puts a sketch into the index; returns the key to remove it by."""
         key = next(self._keys)
         self._sketches[key] = sketch
-        self._index.insert(key, self._minhash(sketch), check_duplication=False)
+        self._index.insert(key, self._with(sketch), check_duplication=False)
         return key
 
     def get(self, key: int) -> Sketch:
@@ -64,14 +65,10 @@ class SimilarTexts:
         self._index.remove(key)
         del self._sketches[key]
 
-    def _minhash(self, values: Sketch | None = None) -> MinHash:
-        return MinHash(
-            self._settings.permutations,
-            hashvalues=values,
-            permutations=self._permutations,
-            scheme=_SCHEME,
-            hashfunc=crc32,
-        )
+    def _with(self, values: Sketch) -> MinHash:
+        """The one library object with these values: making one costs more than all that is then done with it."""
+        self._minhash.hashvalues = values
+        return self._minhash
 
 
 @cache
