@@ -11,6 +11,8 @@ from deploy.local.broker import Broker
 from deploy.local.mlflow_server import MlflowServer
 from services.evaluator import app
 from shared.classifier.mlflow_format import save_for_mlflow
+from shared.kafka import TransactionalProducer
+from shared.registry import Registry
 from tests.integration.evaluator.stage import Dying, InlineScoring, Models, Running, Stage
 from tests.models import answering
 
@@ -40,7 +42,7 @@ def small_pool(broker: Broker, mlflow_server: MlflowServer, topic_prefix: str, h
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts evaluators: `start(stage)`, or `start(stage, kill="set_tags", after=True)`."""
-    real = {"Registry": app.Registry, "TransactionalProducer": app.TransactionalProducer}
+    real = {"Registry": Registry, "TransactionalProducer": TransactionalProducer}
     monkeypatch.setattr(app, "ScoringProcess", InlineScoring)
     with ExitStack() as running:
 

@@ -1,7 +1,8 @@
 """A stream with real Kafka, MLflow and archive, where tests publish windows and candidates and turn the evaluator."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ class Dying:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._real, name)
-        return self._dies(found) if name == self._call else found
+        if name != self._call:
+            return found
+        return self._dying_transaction if name == "transaction" else self._dies(found)
 
     def _dies(self, call: Callable[..., Any]) -> Callable[..., Any]:
         def dying(*args: Any, **more: Any) -> Any:
@@ -61,6 +64,15 @@ class Dying:
             raise Killed
 
         return dying
+
+    @contextmanager
+    def _dying_transaction(self, *args: Any) -> Iterator[Any]:
+        """Before or after the commit: what was sent by then is lost with the process, or is not."""
+        with self._real.transaction(*args) as transaction:
+            yield transaction
+            if not self._after:
+                raise Killed
+        raise Killed
 
 
 class InlineScoring:
@@ -229,6 +241,11 @@ class Running:
     def until_entry(self, number: int) -> None:
         """Turns it until the ledger has so many entries."""
         self.until(lambda: self.metric("ledger_number") >= number)
+
+    def turn(self, steps: int) -> None:
+        """Turns it a while, although nothing arrives: it compares the alias meanwhile."""
+        for _ in range(steps):
+            self._loop.step()
 
     def until(self, done: Callable[[], bool]) -> None:
         """Turns it until something has come about, as the service would: what can be retried is."""

@@ -6,11 +6,17 @@ from shared.events import CommandKind
 from tests.integration.evaluator.conftest import Start
 from tests.integration.evaluator.stage import Killed, Models, Stage
 
-STEPS = ["version", "log_metrics", "log_file", "log_text", "set_tags", "set_champion", "transaction"]
+STEPS = [
+    ("log_text", False),
+    ("set_tags", False),
+    ("set_tags", True),
+    ("set_champion", True),
+    ("transaction", False),
+    ("transaction", True),
+]
 
 
-@pytest.mark.parametrize("step", STEPS)
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("step", "after"), STEPS)
 def test_each_candidate_is_decided_once_when_killed(
     small_pool: Stage, models: Models, start: Start, step: str, after: bool
 ) -> None:
@@ -26,7 +32,7 @@ def test_each_candidate_is_decided_once_when_killed(
     evaluator.close()
     evaluator = start(small_pool)
     evaluator.until_entry(2)
-    evaluator.until(evaluator.is_idle)
+    evaluator.turn(10)
     assert small_pool.story() == [
         (1, first.version, "promote", first.version),
         (2, second.version, "promote", second.version),
@@ -36,7 +42,7 @@ def test_each_candidate_is_decided_once_when_killed(
     assert evaluator.metric("alias_repairs_total") == 0
 
 
-@pytest.mark.parametrize(("step", "after"), [("set_champion", False), ("set_champion", True), ("transaction", True)])
+@pytest.mark.parametrize(("step", "after"), [("set_champion", True), ("transaction", True)])
 def test_a_rollback_is_executed_once_when_killed(
     small_pool: Stage, models: Models, start: Start, step: str, after: bool
 ) -> None:
@@ -48,7 +54,7 @@ def test_a_rollback_is_executed_once_when_killed(
     evaluator.close()
     evaluator = start(small_pool)
     evaluator.until_entry(3)
-    evaluator.until(evaluator.is_idle)
+    evaluator.turn(10)
     assert small_pool.story()[2:] == [(3, versions[0], "rollback", versions[0])]
     assert small_pool.registry.champion() == versions[0]
 

@@ -1,0 +1,50 @@
+"""The scorer lives and dies apart from the service, which stays light."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from services.evaluator.exam import Result, Unusable
+from services.evaluator.launcher import ScoringProcess
+from shared.settings import Settings, load_settings
+from tests.unit.evaluator.builders import exam
+
+EXAM = exam([0], rows_each=3, newest=0, champion=False)
+LOOK_SECONDS = 0.02
+
+
+def settings(folder: Path, **evaluator: float) -> Settings:
+    return load_settings(home=folder, registry={"tracking_uri": "http://127.0.0.1:9"}, evaluator=evaluator)
+
+
+def result_of(scoring: ScoringProcess) -> Result:
+    never = threading.Event()
+    while (found := scoring.result()) is None:
+        never.wait(LOOK_SECONDS)
+    scoring.close()
+    return found
+
+
+def test_a_killed_scorer_is_noticed_and_named(tmp_path: Path) -> None:
+    scoring = ScoringProcess(EXAM, settings(tmp_path))
+    assert scoring.pid is not None
+    os.kill(scoring.pid, signal.SIGKILL)
+    assert result_of(scoring) == Unusable("scoring died with exit code -9; the log says why")
+
+
+def test_a_scorer_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    scoring = ScoringProcess(EXAM, settings(tmp_path, timeout_seconds=0.001))
+    found = result_of(scoring)
+    assert isinstance(found, Unusable)
+    assert "too long" in found.reason
+
+
+def test_the_service_itself_loads_no_model_library() -> None:
+    """They cost hundreds of megabytes and seconds of start, and belong to the scorer."""
+    heavy = "sorted({'torch', 'transformers', 'evaluate', 'datasets', 'matplotlib'} & set(sys.modules))"
+    code = f"import sys; import services.evaluator.app; print({heavy})"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
