@@ -216,6 +216,10 @@ class GroupConsumer:
         self._raw = _consumer(settings, role, settings.stream.identity(role))
         names = [topic.full_name(settings.stream.prefix) for topic in topics]
         self._raw.subscribe(names, listener=self._assignments)
+        with broker_errors(f"looking up {names}"):
+            # A leader that assigns before it knows the partitions gives nothing to anybody, and may never correct it.
+            for name in names:
+                self._raw.partitions_for_topic(name)
 
     @property
     def generation(self) -> int:
