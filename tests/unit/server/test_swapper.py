@@ -22,7 +22,7 @@ from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.registry import ModelVersion
 from shared.settings import load_settings
 from tests.models import answering
-from tests.unit.server.test_api import LINEAGE
+from tests.unit.server.api_client import LINEAGE
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
