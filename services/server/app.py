@@ -169,12 +169,13 @@ class Server:
             await asyncio.to_thread(self._close, follower)
 
     def _follower(self, loop: asyncio.AbstractEventLoop) -> Follower:
-        device = choose_device(self._settings.model.device)
+        model = self._settings.model
+        device = choose_device(model.device)
         swapper = Swapper(
             self._settings,
             self._models,
             self._shelf,
-            lambda folder: Classifier.load(folder, device),
+            lambda folder: Classifier.load(folder, device, max_tokens=model.max_tokens),
             Stage(self._slots, loop),
             self._status,
             self._metrics,
