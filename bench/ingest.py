@@ -33,6 +33,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from bench.curation import make_reviews, read_reviews
 from deploy.local.broker import Broker
+from services.ingestor.app import collect_less_garbage
 from services.ingestor.curating import CuratorLoop
 from services.ingestor.windowing import WindowerLoop
 from shared.health import Health
@@ -63,6 +64,7 @@ def main() -> None:
     rounds, count = QUICK if options.quick else FULL
     texts = read_reviews(options.file, count) if options.file else make_reviews(count, options.words)
     values = [json.dumps({"text": text, "label": number % 2}).encode() for number, text in enumerate(texts)]
+    collect_less_garbage()  # as the service does; the bare loop has the good of it too
     profiles = {name: cProfile.Profile() for name in ("curator", "windower")}
     with tempfile.TemporaryDirectory() as folder, _pinned_broker(Path(folder)) as broker:
         rates = [_round(broker, Path(folder), values, number, {}) for number in range(rounds)]

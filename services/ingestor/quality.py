@@ -74,11 +74,12 @@ def _repeats_itself(text: str, words: list[str], settings: QualitySettings) -> b
     if len(text) >= settings.max_char_run and _char_run(settings.max_char_run).search(text):
         return True
     if len(words) >= settings.repetition_min_words:
-        counts = Counter(words)
-        if max(counts.values()) > settings.max_repetition * len(words):
+        distinct, most = len(set(words)), settings.max_repetition * len(words)
+        # The commonest word cannot be there more often than this; most reviews need no counting.
+        if len(words) - distinct + 1 > most and max(Counter(words).values()) > most:
             return True
-        if len(counts) > _DISTINCT_ENOUGH * len(words):
-            return False  # no phrase is repeated much; most reviews are spared the compression
+        if distinct > _DISTINCT_ENOUGH * len(words):
+            return False  # no phrase is repeated much; most reviews need no compressing either
     return _compresses(text, settings.max_compression)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from kafka import KafkaAdminClient
 from prometheus_client import CollectorRegistry, Counter
 
 from services.control.audit import AuditReport, run_audit
@@ -66,6 +67,12 @@ class Stream:
 
     def rejected(self) -> list[Record]:
         return read_topic(self.settings, "test", REVIEWS_REJECTED)
+
+    def forget_offsets(self) -> None:
+        """Deletes the ingestor's groups with all their positions."""
+        admin = KafkaAdminClient(bootstrap_servers=self.settings.bootstrap_servers())
+        admin.delete_groups([self.settings.stream.identity(role) for role in ("curator", "windower")])
+        admin.close()
 
     def audit(self) -> AuditReport:
         return run_audit(self.settings)
