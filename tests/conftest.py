@@ -5,12 +5,19 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from deploy.local.broker import Broker
 from deploy.local.mlflow_server import MlflowServer
 
 _numbers = itertools.count(1)
+
+# Machines are slow and shared: a property may be wrong, not late. The same examples each time, so that a failure stays.
+hypothesis.settings.register_profile(
+    "tidemill", deadline=None, derandomize=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tidemill")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -101,7 +101,7 @@ def decide(challenge: Challenge, settings: GateSettings) -> Ruling:
 
 
 def settle(judged: Sequence[tuple[Stage, TermResult]]) -> tuple[Verdict, list[TermResult]]:
-    """The verdict and the results that it rests on: those that stand in the way, or all guards that passed.
+    """The verdict and the results that it rests on: those that stand in the way, or those that a promotion is for.
 
     Within a stage a failure outweighs what is undecided. A term that is not applicable stands in nobody's way, but
     passes for nobody either: without one guard that passed, nothing is promoted.
@@ -109,8 +109,9 @@ def settle(judged: Sequence[tuple[Stage, TermResult]]) -> tuple[Verdict, list[Te
     guards = [(stage, result) for stage, result in judged if result.guard]
     obstacles = [pair for pair in guards if pair[1].outcome in (Outcome.FAIL, Outcome.UNDECIDED)]
     if not obstacles:
-        passed = [result for _, result in guards if result.outcome is Outcome.PASS]
-        return (Verdict.PROMOTE if passed else Verdict.UNDECIDED), passed
+        passed = [(stage, result) for stage, result in guards if result.outcome is Outcome.PASS]
+        speaking = [result for stage, result in passed if stage is Stage.REASON]
+        return (Verdict.PROMOTE if passed else Verdict.UNDECIDED), speaking or [result for _, result in passed]
     first = min(stage for stage, _ in obstacles)
     settling = [result for stage, result in obstacles if stage is first]
     failed = [result for result in settling if result.outcome is Outcome.FAIL]
