@@ -19,9 +19,14 @@ from tests.integration.retrainer.stage import RetrainerProcess, Stream, eventual
 EPOCHS = 60.0  # some 500 steps of a tiny model: long enough to be killed in the middle
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def stream(broker: Broker, mlflow_server: MlflowServer, topic_prefix: str, home: Path) -> Stream:
-    return Stream(settings_for(broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home, epochs=EPOCHS))
+def stream(broker: Broker, mlflow_server: MlflowServer, topic_prefix: str, home: Path, cache: Path) -> Stream:
+    return Stream(settings_for(broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home, cache, epochs=EPOCHS))
 
 
 @pytest.fixture

@@ -30,11 +30,13 @@ PATIENCE_SECONDS = 240.0
 LOOK_SECONDS = 0.05
 
 
-def settings_for(bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path, **training: object) -> Settings:
+def settings_for(
+    bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path, cache: Path, **training: object
+) -> Settings:
     """A stream with a tiny model that learns in a second."""
     return load_settings(
         home=home,
-        cache=home.parent / "cache",
+        cache=cache,
         stream={"prefix": prefix},
         kafka={"bootstrap_servers": bootstrap_servers, "poll_seconds": 0.1, "session_timeout_seconds": 6},
         registry={"tracking_uri": tracking_uri, "attempts": 2, "timeout_seconds": 5},
