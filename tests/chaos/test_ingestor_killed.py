@@ -5,9 +5,9 @@ import os
 import random
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.integration.ingestor.stream import Stream, review
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
-ROWS, REVIEWS, BATCH, KILLS = 100, 6_000, 200, 8
+ROWS, REVIEWS, BATCH = 100, 8_000, 1_000
 PATIENCE_SECONDS = 180.0
 ROLES = ("curator", "windower")
 
@@ -80,29 +80,21 @@ def wait_for(so: Callable[[], bool], meanwhile: Callable[[], None]) -> None:
         meanwhile()
 
 
-def publish_slowly(stream: Stream) -> threading.Thread:
-    """Publishes in the background, so that kills meet records under way."""
-
-    def publish() -> None:
-        for first in range(0, REVIEWS, BATCH):
-            stream.publish([review(number) for number in range(first, first + BATCH)] + [b"junk"])
-
-    thread = threading.Thread(target=publish, daemon=True)
-    thread.start()
-    return thread
+def progress(stream: Stream) -> int:
+    return len(stream.curated()) + len(stream.windows())
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_nothing_is_lost_or_doubled_by_kills_at_random_moments(
     stream: Stream, supervisor: Supervisor, seed: int
 ) -> None:
-    dice, publishing = random.Random(seed), publish_slowly(stream)
-    for _ in range(KILLS):
-        progress = len(stream.curated()) + len(stream.windows())
-        wait_for(lambda before=progress: len(stream.curated()) + len(stream.windows()) > before, supervisor.revive)  # type: ignore[misc]
-        time.sleep(dice.uniform(0, 1.5))  # not to wait for something: to hit any line
+    dice = random.Random(seed)
+    for first in range(0, REVIEWS, BATCH):
+        before = progress(stream)
+        stream.publish([review(number) for number in range(first, first + BATCH)] + [b"junk"])
+        wait_for(partial(rises, stream, before), supervisor.revive)
+        time.sleep(dice.uniform(0, 0.5))  # not to wait for something: to hit any line
         supervisor.kill(dice.choice(ROLES))
-    publishing.join()
     wait_for(lambda: len(stream.windows()) == REVIEWS // ROWS, supervisor.revive)
     report, windows = stream.audit(), stream.windows()
     junk = REVIEWS // BATCH
@@ -111,3 +103,7 @@ def test_nothing_is_lost_or_doubled_by_kills_at_random_moments(
     assert (report.windowed, report.open, report.waiting) == (REVIEWS, 0, 0)
     assert [window.reviews for window in windows] == [ROWS] * (REVIEWS // ROWS)
     assert all(earlier.last_offset < later.first_offset for earlier, later in pairwise(windows))
+
+
+def rises(stream: Stream, before: int) -> bool:
+    return progress(stream) > before
