@@ -220,6 +220,7 @@ def training_arguments(plan: Plan, output: Path, steps_per_epoch: int) -> Traini
         bf16=plan.hardware.precision == "bf16",
         use_cpu=on_cpu,
         ddp_backend="gloo" if on_cpu and training.processes > 1 else None,
+        ddp_find_unused_parameters=False,
         seed=plan.seed,
         full_determinism=True,
         logging_steps=training.log_steps,

@@ -224,6 +224,16 @@ def test_a_launched_job_leaves_a_result(tmp_path: Path, cache: Path) -> None:
     assert isinstance(ProgressReader(run.progress_file).news()[0], Resumed)
 
 
+@pytest.mark.slow
+def test_two_processes_share_each_batch(tmp_path: Path, cache: Path) -> None:
+    run, _ = made(tmp_path / "run", cache, SETTINGS.model_copy(update={"processes": 2}))
+    assert launched(run) == JobEnd(None)
+    result = run.result()
+    assert result is not None
+    assert (result.metrics.steps, result.metrics.rows_seen) == (STEPS, 8 * ROWS)
+    assert result.validation_accuracy == 1.0
+
+
 def test_a_job_without_its_rows_fails_with_the_last_lines_of_its_log(tmp_path: Path, cache: Path) -> None:
     run, _ = made(tmp_path / "run", cache)
     (run.data / "train.jsonl").unlink()
