@@ -39,8 +39,10 @@ from shared.topics import ALL_TOPICS, MAX_INTERNAL_BYTES, REVIEWS_LABELED, Topic
 log = structlog.get_logger("kafka")
 
 RECONNECT_BACKOFF_MS = 500
-TRANSACTION_RETRY_BACKOFF_MS = 10
+TRANSACTION_RETRY_BACKOFF_MS = 5
 LINGER_MS = 5
+# A transaction flushes at its end; before, a batch is only sent when it is full.
+TRANSACTION_LINGER_MS = 500
 BATCH_BYTES = 128 * 1024
 FETCH_BYTES = 8 * 1024 * 1024
 CODECS = {"crc32c": "crc32c", "lz4": "lz4", "snappy": "python-snappy", "zstandard": "zstandard"}
@@ -471,7 +473,7 @@ class TransactionalProducer:
             "transactional_id": settings.stream.identity(role),
             "transaction_timeout_ms": int(settings.kafka.transaction_timeout_seconds * 1000),
             "retry_backoff_ms": TRANSACTION_RETRY_BACKOFF_MS,
-            "linger_ms": LINGER_MS,
+            "linger_ms": TRANSACTION_LINGER_MS,
             "batch_size": BATCH_BYTES,
             "max_request_size": MAX_INTERNAL_BYTES,
             "max_block_ms": int(settings.kafka.request_timeout_seconds * 1000),

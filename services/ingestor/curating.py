@@ -41,17 +41,13 @@ class CuratorLoop:
 
     def _curate(self, records: list[Record]) -> None:
         begun = time.monotonic()
-        rejections: Counter[RejectionReason] = Counter()
-        outcomes: Counter[ReviewOutcome] = Counter()
+        # All are judged before the first is sent: the producer's thread would only take turns with this one.
+        judged = [(record, self._judge(record)) for record in records]
         with self._producer.transaction(self._consumer) as transaction:  # an exception aborts it and seeks back
-            for record in records:
-                judgement = self._judge(record)
-                outcomes[self._write(transaction, record, judgement)] += 1
-                if isinstance(judgement, Rejected):
-                    rejections[judgement.reason] += 1
+            outcomes = Counter(self._write(transaction, record, judgement) for record, judgement in judged)
             transaction.send_offsets(next_offsets(records))
         self._metrics.transaction.observe(time.monotonic() - begun)
-        self._count(outcomes, rejections)
+        self._count(outcomes, Counter(each.reason for _, each in judged if isinstance(each, Rejected)))
 
     def _judge(self, record: Record) -> Judgement:
         origin = Origin(partition=record.partition, offset=record.offset)
