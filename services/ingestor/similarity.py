@@ -1,5 +1,6 @@
 """Which texts are almost the same: MinHash sketches of word shingles, found again by locality-sensitive hashing."""
 
+from collections.abc import Iterator
 from functools import cache
 from itertools import count
 from zlib import crc32
@@ -29,9 +30,10 @@ class SimilarTexts:
         self._sketches: dict[int, Sketch] = {}
         self._minhash = MinHash(settings.permutations, scheme=_SCHEME, hashfunc=crc32)
         self._nothing: Sketch = self._minhash.hashvalues
-        self._index = MinHashLSH(
-            num_perm=settings.permutations, params=_bands(settings.near_threshold, settings.permutations)
-        )
+        bands, rows = _bands(settings.near_threshold, settings.permutations)
+        self._band_bytes = rows * self._nothing.itemsize
+        # The library's own tables hash each band twice and copy it; plain dictionaries do in a fifth of the time.
+        self._tables: list[dict[bytes, list[int]]] = [{} for _ in range(bands)]
 
     def sketch(self, identity: str) -> Sketch | None:
         """What a text is compared by, shape (permutations,); None if it is too short for an estimate to mean much."""
@@ -39,21 +41,23 @@ class SimilarTexts:
         shingles = set(map(b" ".join, zip(*(words[start:] for start in range(size)), strict=False)))
         if len(shingles) < self._settings.min_shingles:
             return None
-        minhash = self._with(self._nothing)
-        minhash.update_batch(shingles)
-        return np.asarray(minhash.hashvalues, dtype=np.uint32)
+        # One library object for all texts: making one costs more than all that is then done with it.
+        self._minhash.hashvalues = self._nothing
+        self._minhash.update_batch(shingles)
+        return np.asarray(self._minhash.hashvalues, dtype=np.uint32)
 
     def has_similar(self, sketch: Sketch) -> bool:
         """Whether a text in the index has at least the threshold's estimated Jaccard similarity."""
         needed = self._settings.near_threshold * self._settings.permutations
-        candidates = self._index.query(self._with(sketch))
+        candidates = {key for table, band in self._banded(sketch) for key in table.get(band, ())}
         return any(np.count_nonzero(self._sketches[key] == sketch) >= needed for key in candidates)
 
     def add(self, sketch: Sketch) -> int:
         """Puts a sketch into the index; returns the key to remove it by."""
         key = next(self._keys)
         self._sketches[key] = sketch
-        self._index.insert(key, self._with(sketch), check_duplication=False)
+        for table, band in self._banded(sketch):
+            table.setdefault(band, []).append(key)
         return key
 
     def get(self, key: int) -> Sketch:
@@ -62,13 +66,15 @@ class SimilarTexts:
 
     def remove(self, key: int) -> None:
         """Forgets a sketch."""
-        self._index.remove(key)
-        del self._sketches[key]
+        for table, band in self._banded(self._sketches.pop(key)):
+            table[band].remove(key)
+            if not table[band]:
+                del table[band]
 
-    def _with(self, values: Sketch) -> MinHash:
-        """The one library object with these values: making one costs more than all that is then done with it."""
-        self._minhash.hashvalues = values
-        return self._minhash
+    def _banded(self, sketch: Sketch) -> Iterator[tuple[dict[bytes, list[int]], bytes]]:
+        """Each band's table, and the sketch's rows of that band."""
+        raw, size = sketch.tobytes(), self._band_bytes
+        return ((table, raw[number * size : (number + 1) * size]) for number, table in enumerate(self._tables))
 
 
 @cache
