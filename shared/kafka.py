@@ -327,7 +327,7 @@ class Follower:
 
     def __init__(self, settings: Settings, role: str, topics: Iterable[Topic]) -> None:
         """Raises BrokerUnavailableError if Kafka did not answer, BrokerRefusedError if a topic does not exist."""
-        self._role = role
+        self._role, self._patience = role, settings.kafka.request_timeout_seconds
         self._raw = _consumer(settings, role, group=None)
         names = [topic.full_name(settings.stream.prefix) for topic in topics]
         with broker_errors(f"looking up {names}"):
@@ -354,11 +354,21 @@ class Follower:
         return []
 
     def catch_up(self) -> Iterator[Record]:
-        """Everything up to the end as it is at the call (committed records only)."""
+        """Everything up to the end as it is at the call (committed records only).
+
+        Raises:
+            BrokerUnavailableError: Nothing more came for longer than a request may take.
+        """
         with broker_errors(f"reading to the end as {self._role}"):
             ends = self._raw.end_offsets(self._tps)
+        read, since = -1, time.monotonic()
         while any((self._raw.position(tp) or 0) < end for tp, end in ends.items()):
             yield from self.poll()
+            position = sum(self._raw.position(tp) or 0 for tp in self._tps)
+            if position != read:
+                read, since = position, time.monotonic()
+            elif time.monotonic() - since > self._patience:
+                raise BrokerUnavailableError(f"reading to the end as {self._role}: nothing for {self._patience:.0f} s")
 
     def close(self) -> None:
         """Lets go of the connection."""
@@ -581,13 +591,15 @@ class Producer:
     def __init__(self, settings: Settings, role: str, delivery_seconds: float = 30.0) -> None:
         """Raises BrokerUnavailableError if Kafka did not answer."""
         self._settings, self._source = settings, settings.stream.identity(role)
+        # A delivery is one request at least, and a repeat if that is lost.
+        request_seconds = min(delivery_seconds / 2, settings.kafka.request_timeout_seconds)
         options = _connection(settings, role) | {
             "linger_ms": LINGER_MS,
             "batch_size": BATCH_BYTES,
             "max_request_size": MAX_INTERNAL_BYTES,
             "max_block_ms": int(settings.kafka.request_timeout_seconds * 1000),
             "delivery_timeout_ms": int(delivery_seconds * 1000),
-            "request_timeout_ms": int(min(delivery_seconds, settings.kafka.request_timeout_seconds) * 1000),
+            "request_timeout_ms": int(request_seconds * 1000),
             "compression_type": "lz4",
             "allow_auto_create_topics": False,
         }
