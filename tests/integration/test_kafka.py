@@ -344,3 +344,24 @@ def test_a_transaction_begun_while_the_broker_is_down_ends_well(
         broker.start()  # in this thread: a broker dies with the thread that started it
         copying.result(timeout=50)
     assert values(read_topic(settings, "test", REVIEWS_CURATED)) == [b"%d" % number for number in range(20)]
+
+
+def test_reading_to_the_end_gives_up_when_the_broker_dies_in_between(
+    tmp_path: Path, topic_prefix: str, opened: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a service that folds a ledger at start would wait for ever, and say nothing."""
+    broker = opened.enter_context(Broker(tmp_path / "kafka"))
+    settings = settings_for(broker.bootstrap_servers, topic_prefix, request_timeout_seconds=1.5)
+    create_topics(settings)
+    publish(settings, REVIEWS_LABELED, [b"x"])
+    follower = Follower(settings, "reader", [REVIEWS_LABELED])
+    opened.callback(follower.close)
+
+    def killing_poll(seconds: float = 0.1) -> list[Record]:
+        if broker.pid:
+            broker.kill()
+        return []
+
+    monkeypatch.setattr(follower, "poll", killing_poll)
+    with pytest.raises(BrokerUnavailableError, match="to the end"):
+        list(follower.catch_up())
