@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,8 +34,14 @@ window_app = typer.Typer(no_args_is_help=True, help="Orders about windows.")
 app.add_typer(window_app, name="window")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Why = Annotated[str, typer.Option(help="Why; recorded for ever.")]
+Why = Annotated[str, typer.Option(help="Why; recorded for ever.", callback=lambda value: _not_empty(value))]
 Who = Annotated[str | None, typer.Option(help="Who orders it. Default: your user name.")]
+
+
+def _not_empty(value: str) -> str:
+    if not value.strip():
+        raise typer.BadParameter("say why: it is recorded for ever")
+    return value
 
 
 def session_of(context: typer.Context) -> Session:
@@ -68,8 +75,8 @@ def publish(
     """Publish labelled reviews to `reviews.labeled`."""
     settings = session_of(context).settings
     columns = publishing.parse_mapping(mapping or ())
-    rows = publishing.read_rows(file, publishing.format_of(file, file_format))
-    reviews = (publishing.review_of(row, columns) for number, row in enumerate(rows) if limit is None or number < limit)
+    rows = islice(publishing.read_rows(file, publishing.format_of(file, file_format)), limit)
+    reviews = (publishing.review_of(row, columns) for row in rows)
     tally = _with_progress(publishing.publish(settings, reviews, source))
     facts = {"sent": tally.sent, "acknowledged": tally.acknowledged, "refused": len(tally.refused)}
     for line in tally.refused:
@@ -80,6 +87,8 @@ def publish(
         console.print(
             f"{tally.acknowledged:,} of {tally.sent:,} reviews acknowledged by Kafka, {len(tally.refused)} refused."
         )
+    if tally.broke_off:
+        raise tally.broke_off
     if tally.refused or tally.acknowledged < tally.sent:
         raise typer.Exit(ExitCode.CRASHED)
 
@@ -352,6 +361,8 @@ def demo(
     """Play the whole story on real reviews, in a stack of its own."""
     from services.control.demo import play
 
+    if report and not report.absolute().parent.is_dir():
+        raise RefusedError(f"there is no folder {report.absolute().parent} for the report")
     raise typer.Exit(play.play(session_of(context), report, keep))
 
 

@@ -56,18 +56,20 @@ def _lineage_tree(facts: dict[str, Any]) -> Tree:
 def _add_window(tree: Tree, window: ClosedWindow, lineage: Lineage) -> None:
     role = "learned" if window.window_id in lineage.window_ids else "replayed"
     branch = tree.add(f"{role} [bold]{window.window_id}[/bold]: {window.kept} of {window.reviews} reviews kept")
-    branch.add(f"reviews.curated offsets {window.first_offset}-{window.last_offset}, closed by {window.trigger_detail}")
+    branch.add(
+        f"reviews.curated offsets {window.first_offset}-{window.last_offset}, closed by {cell(window.trigger_detail)}"
+    )
     origins = (f"[{partition}] {low}-{high}" for partition, (low, high) in sorted(window.origins.items()))
-    branch.add(f"reviews.labeled offsets {', '.join(origins)}".replace("[", "\\["))
+    branch.add(f"reviews.labeled offsets {cell(', '.join(origins))}")
     branch.add(f"snapshot {window.snapshot.path}")
 
 
 def _decision_table(entry: Decision) -> Table:
     heading = f"Decision {entry.number}: {entry.verdict.value}, against {entry.champion_before or 'the baseline'}"
-    table = Table(title=heading, caption="; ".join(entry.reasons), title_justify="left", caption_justify="left")
+    table = Table(title=heading, caption=cell("; ".join(entry.reasons)), title_justify="left", caption_justify="left")
     for column in ("term", "outcome", "value", "low", "high", "threshold", "rows", "why"):
         table.add_column(column)
     for term in entry.terms:
         numbers = (term.value, term.low, term.high, term.threshold)
-        table.add_row(term.name, term.outcome.value, *map(cell, numbers), cell(term.rows), term.detail)
+        table.add_row(term.name, term.outcome.value, *map(cell, numbers), cell(term.rows), cell(term.detail))
     return table

@@ -6,12 +6,10 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from shared.envelope import decode
-from shared.events import Candidate, ClosedWindow, Command, Decision, ServerState, Verdict
+from shared.events import ClosedWindow, Decision, ServerState, Verdict
 from shared.kafka import Record, iterate_topic, read_topic
 from shared.settings import Settings
 from shared.topics import (
-    CONTROL_COMMANDS,
-    MODELS_CANDIDATES,
     MODELS_DECISIONS,
     REVIEWS_REJECTED,
     SERVERS_STATE,
@@ -32,19 +30,9 @@ def windows(settings: Settings) -> list[ClosedWindow]:
     return _read(settings, WINDOWS_CLOSED, ClosedWindow)
 
 
-def candidates(settings: Settings) -> list[Candidate]:
-    """What became of each window, oldest first."""
-    return _read(settings, MODELS_CANDIDATES, Candidate)
-
-
 def decisions(settings: Settings) -> list[Decision]:
     """The ledger, oldest first."""
     return _read(settings, MODELS_DECISIONS, Decision)
-
-
-def commands(settings: Settings) -> list[Command]:
-    """Operators' orders, oldest first."""
-    return _read(settings, CONTROL_COMMANDS, Command)
 
 
 def servers(settings: Settings) -> list[ServerState]:
@@ -68,7 +56,6 @@ class RejectedRecord:
     detail: str
     origin: str
     preview: str
-    value: bytes
 
 
 def rejected(settings: Settings, reason: str | None, limit: int) -> list[RejectedRecord]:
@@ -90,7 +77,6 @@ def _rejected(record: Record) -> RejectedRecord:
         detail=_header(record, "tidemill_detail"),
         origin=_header(record, "tidemill_origin"),
         preview=value[:PREVIEW_CHARS].decode(errors="replace"),
-        value=value,
     )
 
 

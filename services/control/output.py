@@ -8,6 +8,7 @@ from enum import Enum
 
 from pydantic import BaseModel
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 # What goes into a file or a pipe is not folded at 80 columns.
@@ -61,7 +62,7 @@ def _plain(value: object) -> object:
 
 
 def cell(value: object) -> str:
-    """A value as a table shows it."""
+    """A value as a table shows it; brackets in people's texts are no markup."""
     match value:
         case None:
             return "-"
@@ -76,6 +77,6 @@ def cell(value: object) -> str:
         case list() | tuple():
             return "\n".join(cell(item) for item in value)
         case dict():
-            return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
+            return ", ".join(f"{escape(str(key))} {cell(item)}" for key, item in value.items())
         case _:
-            return str(value)
+            return escape(str(value))

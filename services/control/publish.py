@@ -41,6 +41,7 @@ class Tally:
     acknowledged: int = 0
     lost: int = 0
     refused: list[str] = field(default_factory=list)
+    broke_off: RefusedError | None = None
 
     def settle(self, delivered: bool) -> None:
         """Counts one record's fate."""
@@ -138,12 +139,18 @@ def review_of(row: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, A
 
 
 def publish(settings: Settings, rows: Iterable[dict[str, Any]], source: str | None = None) -> Iterator[Tally]:
-    """Sends every row, then waits for the acknowledgements. Yields the tally after each row and at the end."""
+    """Sends every row, then waits for the acknowledgements. Yields the tally after each row and at the end.
+
+    A row that cannot be read ends it: what was sent before is still waited for, and the tally holds the error.
+    """
     producer, tally, room = Producer(settings, "publish"), Tally(), threading.Semaphore(IN_FLIGHT)
     try:
-        for number, row in enumerate(rows, start=1):
-            _send(producer, tally, room, number, row if source is None else {"source": source} | row)
-            yield tally
+        try:
+            for number, row in enumerate(rows, start=1):
+                _send(producer, tally, room, number, row if source is None else {"source": source} | row)
+                yield tally
+        except RefusedError as error:
+            tally.broke_off = error
         producer.flush(FLUSH_SECONDS)
         yield tally
     finally:

@@ -59,7 +59,7 @@ def process_table(endpoints: Endpoints, memory: dict[str, float] | None = None) 
         colour = COLOURS.get(state.phase, "yellow")
         mib = f"{memory[name]:.0f}" if memory and name in memory else ""
         table.add_row(
-            name, f"[{colour}]{state.phase.value}", cell(state.pid), cell(state.restarts), mib, state.detail[:80]
+            name, f"[{colour}]{state.phase.value}", cell(state.pid), cell(state.restarts), mib, cell(state.detail[:80])
         )
     return table
 

@@ -73,6 +73,14 @@ def test_a_review_of_ten_megabytes_is_refused_with_its_row(mill: Mill, tmp_path:
     assert "10,0" in said
 
 
+def test_publish_says_how_far_it_came_before_a_line_that_it_cannot_read(mill: Mill, tmp_path: Path) -> None:
+    file = tmp_path / "broken.jsonl"
+    file.write_text('{"text": "summer granite bridge", "label": "positive"}\n{"text": \n')
+    said = mill.command("publish", str(file), code=2)
+    assert "1 of 1 reviews acknowledged" in said
+    assert "line 2 is not JSON" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -80,6 +88,7 @@ def test_a_review_of_ten_megabytes_is_refused_with_its_row(mill: Mill, tmp_path:
         (("publish", "reviews.docx"), "give --format"),
         (("explain", "999"), "version 999 is not in the registry"),
         (("rollback", "--why", "test"), "first champion"),
+        (("rollback", "--why", ""), "say why"),
         (("logs", "moon"), "there is no log of 'moon'"),
         (("window", "release", "w-1", "--why", "test"), "not quarantined"),
         (("up",), "is running"),
@@ -93,11 +102,12 @@ def test_an_error_is_one_clear_line_and_an_exit_code(mill: Mill, arguments: tupl
 
 def test_what_is_no_review_is_kept_with_its_reason(mill: Mill) -> None:
     before = audit(mill)
-    bad = [b"not json", b"\xff\xfe", b'{"text": "no label"}', b'{"text": "so so", "label": "lukewarm"}']
+    bad = [b"not [/b] json", b"\xff\xfe", b'{"text": "no label"}', b'{"text": "so so", "label": "lukewarm"}']
     assert mill.publish([*bad, *reviews(3, seed=60)]) == 7
     report = settled(mill, before["published"] + 7)
     assert report["rejected"] == before["rejected"] + 4
     reasons = [row["reason"] for row in mill.json("rejected", "--limit", "4")]
+    assert "not [/b] json" in mill.command("rejected")
     assert sorted(reasons) == sorted(["not_json", "not_utf8", "wrong_shape", "unknown_label"])
 
 

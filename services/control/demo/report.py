@@ -56,6 +56,9 @@ class AuditFacts(Facts):
     windowed: int
     open: int
     unaccounted: int
+    doubled: int
+    problems: tuple[str, ...]
+    ok: bool
 
 
 class SampleAnswer(Facts):
@@ -80,7 +83,7 @@ class DemoReport(Facts):
     requests: RequestFacts
     audit: AuditFacts
     seconds: float
-    memory_mib: dict[str, float]
+    memory_mib: dict[str, float] = Field(description="The most each process was seen to hold, its children included.")
     samples: tuple[SampleAnswer, ...] = ()
 
 
@@ -126,6 +129,9 @@ def audit_facts(report: AuditReport) -> AuditFacts:
         windowed=report.windowed,
         open=report.open,
         unaccounted=report.unaccounted,
+        doubled=report.doubled,
+        problems=tuple(report.problems),
+        ok=report.ok,
     )
 
 
@@ -139,7 +145,7 @@ def _verdicts(report: DemoReport) -> Table:
     versions = {version.window_id: version for version in report.versions}
     for window in report.windows:
         version = versions.get(window.id)
-        decided = (cell(version.version), version.verdict.value, version.reason) if version else ("-", "-", "-")
+        decided = (cell(version.version), version.verdict.value, cell(version.reason)) if version else ("-", "-", "-")
         table.add_row(window.id, str(window.rows), window.trigger, *decided)
     return table
 
@@ -154,7 +160,7 @@ def _accuracies(report: DemoReport) -> Table:
 def _samples(report: DemoReport) -> Table:
     table = _table("Some answers", "review", "truth", "first champion", "last champion")
     for sample in report.samples:
-        table.add_row(sample.text, sample.truth, sample.first, sample.last)
+        table.add_row(cell(sample.text), sample.truth, sample.first, sample.last)
     return table
 
 
@@ -163,7 +169,7 @@ def _sums(report: DemoReport) -> Table:
     fresh = f"{report.freshness_seconds:.0f} s" if report.freshness_seconds is not None else "-"
     table.add_row("from label published to first answer by its model", fresh)
     table.add_row("requests", f"{report.requests.sent} sent, {report.requests.failed} failed")
-    table.add_row("audit", cell(report.audit.model_dump()))
+    table.add_row("audit", cell(report.audit.model_dump(exclude={"problems"})))
     table.add_row("time", f"{report.seconds:.0f} s")
     table.add_row("memory", f"{sum(report.memory_mib.values()):.0f} MiB: {cell(report.memory_mib)}")
     return table

@@ -13,6 +13,7 @@ from deploy.local.endpoints import Endpoints
 from services.control.demo.queries import Tally
 from services.control.demo.story import Story
 from services.control.demo.watch import Watch
+from services.control.output import cell
 from services.control.stack import process_table
 from shared.events import Verdict
 
@@ -82,7 +83,7 @@ class Screen:
         if decision is None:
             return (window.window_id, str(window.kept), model, "judging…" if candidate else "", "")
         verdict = f"[{COLOURS[decision.verdict]}]{decision.verdict.value}"
-        return (window.window_id, str(window.kept), model, verdict, "; ".join(decision.reasons))
+        return (window.window_id, str(window.kept), model, verdict, cell("; ".join(decision.reasons)))
 
     def _queries(self, tally: Tally) -> Text:
         if tally.latest is None:

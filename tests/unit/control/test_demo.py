@@ -75,6 +75,7 @@ def test_freshness_runs_from_the_newest_label_to_the_first_answer() -> None:
         (("a", "b"), "a\nb"),
         ({"a": 1.0}, "a 1"),
         (Verdict.REJECT, "reject"),
+        ("it is [/b] so [bold]bad", "it is \\[/b] so \\[bold]bad"),
     ],
 )
 def test_values_are_shown_for_people(value: object, shown: str) -> None:
