@@ -61,10 +61,12 @@ class WindowRow(NamedTuple):
 
 
 class Archive:
-    """The store of snapshots below `settings.archive_url`. Written once, verified at every reading."""
+    """One stream's snapshots below `settings.archive_url`. Written once, verified at every reading."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = settings.archive_url
+        # Streams may share an archive, and the manifests of one say nothing about the snapshots of another.
+        self._windows = f"{settings.stream.folder}/{WINDOWS}"
         with _store_errors(f"opening the archive {self._url}"):
             self._store, self._root = _open(self._url)
 
@@ -80,7 +82,7 @@ class Archive:
         """
         data = _to_parquet(rows, signatures)
         digest = hashlib.sha256(data).hexdigest()
-        snapshot = Snapshot(path=f"{WINDOWS}/{window_id}-{digest}.parquet", sha256=digest, size_bytes=len(data))
+        snapshot = Snapshot(path=f"{self._windows}/{window_id}-{digest}.parquet", sha256=digest, size_bytes=len(data))
         with _store_errors(f"writing {snapshot.path} to the archive {self._url}"):
             # Even if it is there: that renews its age, so that no sweep takes it between now and its manifest.
             _put_whole(self._store, self._full(snapshot.path), data)
@@ -109,11 +111,15 @@ class Archive:
         return b64decode(stored.get(_SIGNATURES, b""))
 
     def sweep(self, known: Collection[str], older_than_seconds: float) -> list[str]:
-        """Deletes files that no manifest names and that are older than the given age.
+        """Deletes this stream's files that no manifest names and that are older than the given age.
+
+        Without any manifest nothing is deleted: Kafka may be a new one beside an archive that is not.
 
         Args: known: `Snapshot.path` of every manifest; these stay whatever their age.
         Returns: the deleted paths, below the root like `Snapshot.path`.
         """
+        if not known:
+            return []
         with _store_errors(f"sweeping the archive {self._url}"):
             orphans = [path for path in self._files() if path not in known and self._age(path) > older_than_seconds]
             for path in orphans:
@@ -128,8 +134,8 @@ class Archive:
 
     def _files(self) -> list[str]:
         self._store.invalidate_cache()
-        folder = self._full(WINDOWS)
-        return [f"{WINDOWS}/{Path(name).name}" for name in sorted(self._store.find(folder, maxdepth=1))]
+        folder = self._full(self._windows)
+        return [f"{self._windows}/{Path(name).name}" for name in sorted(self._store.find(folder, maxdepth=1))]
 
     def _age(self, path: str) -> float:
         modified: datetime = self._store.modified(self._full(path))

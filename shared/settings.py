@@ -53,9 +53,14 @@ class StreamSettings(Section):
         """The model's name in the registry."""
         return f"{self.prefix}.{self.model}" if self.prefix else self.model
 
+    @property
+    def folder(self) -> str:
+        """This stream's folder wherever several streams keep their files side by side."""
+        return self.prefix or "tidemill"
+
     def identity(self, role: str) -> str:
         """A group's, client's or transaction's name within this stream, e.g. `tidemill.windower`."""
-        return f"{self.prefix or 'tidemill'}.{role}"
+        return f"{self.folder}.{role}"
 
 
 class KafkaSettings(Section):

@@ -137,7 +137,7 @@ def test_windows_are_the_same_whether_killed_or_not(
     killed.close()
     calm, again = (stream.windows() for stream in streams)
     assert [window.reviews for window in calm] == [window.reviews for window in again] == [20, 20]
-    snapshots = list((home / "killed" / "archive" / "windows").iterdir())
+    snapshots = list((home / "killed" / "archive" / streams[1].settings.stream.folder / "windows").iterdir())
     assert len(snapshots) == 2
 
 

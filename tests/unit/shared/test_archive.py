@@ -52,8 +52,8 @@ any_rows = st.lists(
 )
 
 
-def archive_at(url: str) -> Archive:
-    return Archive(Settings.model_validate({"archive": {"url": url}}))
+def archive_at(url: str, prefix: str = "") -> Archive:
+    return Archive(Settings.model_validate({"archive": {"url": url}, "stream": {"prefix": prefix}}))
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -97,7 +97,7 @@ def test_an_archive_works_in_a_folder_and_in_an_object_store(archive: Archive) -
 
 def test_the_name_holds_the_window_and_the_digest(archive: Archive) -> None:
     snapshot = archive.write("w-0000000007", ROWS)
-    assert snapshot.path == f"windows/w-0000000007-{snapshot.sha256}.parquet"
+    assert snapshot.path == f"tidemill/windows/w-0000000007-{snapshot.sha256}.parquet"
 
 
 def test_a_time_without_a_zone_is_taken_to_be_utc(archive: Archive) -> None:
@@ -188,7 +188,7 @@ def test_a_folder_that_is_gone_as_a_whole_is_waited_for(tmp_path: Path) -> None:
 
 def test_a_store_that_takes_nothing_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way of the folder")
-    with pytest.raises(ArchiveUnavailableError, match="writing windows/w-0000000000"):
+    with pytest.raises(ArchiveUnavailableError, match="writing tidemill/windows/w-0000000000"):
         archive_at(str(tmp_path / "file")).write("w-0000000000", ROWS)
 
 
@@ -202,12 +202,26 @@ def test_a_sweep_deletes_orphans_and_keeps_what_a_manifest_names(archive: Archiv
 
 def test_a_sweep_leaves_young_orphans_to_their_manifest(archive: Archive) -> None:
     snapshot = archive.write("w-0000000000", ROWS)
-    assert archive.sweep([], DAY) == []
+    assert archive.sweep(["another"], DAY) == []
+    assert archive.read(snapshot) == ROWS
+
+
+def test_a_sweep_leaves_the_snapshots_of_other_streams(url: str) -> None:
+    ours, theirs = archive_at(url, "ours"), archive_at(url, "theirs")
+    snapshot, orphan = theirs.write("w-0000000000", ROWS), ours.write("w-0000000000", ROWS)
+    assert ours.sweep(["another"], 0) == [orphan.path]
+    assert theirs.read(snapshot) == ROWS
+
+
+def test_without_any_manifest_nothing_is_swept(archive: Archive) -> None:
+    """Kafka may have been made anew, while the archive has not."""
+    snapshot = archive.write("w-0000000000", ROWS)
+    assert archive.sweep([], 0) == []
     assert archive.read(snapshot) == ROWS
 
 
 def test_a_sweep_of_an_archive_that_was_never_written_finds_nothing(archive: Archive) -> None:
-    assert archive.sweep([], 0) == []
+    assert archive.sweep(["another"], 0) == []
 
 
 def test_writing_again_makes_an_old_orphan_young(tmp_path: Path) -> None:
@@ -215,11 +229,11 @@ def test_writing_again_makes_an_old_orphan_young(tmp_path: Path) -> None:
     snapshot = archive.write("w-0000000000", ROWS)
     os.utime(tmp_path / snapshot.path, (0, 0))
     archive.write("w-0000000000", ROWS)
-    assert archive.sweep([], DAY) == []
+    assert archive.sweep(["another"], DAY) == []
 
 
 def test_a_sweep_takes_what_a_killed_writer_left(tmp_path: Path) -> None:
     archive = archive_at(str(tmp_path))
     snapshot = archive.write("w-0000000000", ROWS)
-    (tmp_path / "windows" / ".0.draft").write_bytes(b"half a wind")
-    assert archive.sweep([snapshot.path], 0) == ["windows/.0.draft"]
+    (tmp_path / "tidemill" / "windows" / ".0.draft").write_bytes(b"half a wind")
+    assert archive.sweep([snapshot.path], 0) == ["tidemill/windows/.0.draft"]
