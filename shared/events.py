@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, StringConstraints
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+MAX_ID_CHARS = 512
 
 
 # A system call for each of several identifiers a record costs more than the rest of the record.
@@ -81,6 +82,13 @@ class SetAside(StrEnum):
     SPLIT_CONFLICT = "split_conflict"
 
 
+def _short_id(value: str | int | None) -> str | int | None:
+    """Bounds what becomes a key, a column and a word in many messages; numbers too, since they become text."""
+    if len(str(value)) > MAX_ID_CHARS:
+        raise ValueError(f"at most {MAX_ID_CHARS} characters")
+    return value
+
+
 class LabeledReview(BaseModel):
     """What users publish. Only `text` and `label` are needed; fields that we do not know are ignored.
 
@@ -91,7 +99,9 @@ class LabeledReview(BaseModel):
     ce_type: ClassVar[str] = "tidemill.review.labeled"
     text: str = Field(description="The review as written.")
     label: str | int | float | bool | None = Field(description="Class name, number or alias; null: unlabelled.")
-    id: str | int | None = Field(None, description="The publisher's own id. Default: derived from the origin.")
+    id: Annotated[str | int | None, AfterValidator(_short_id)] = Field(
+        None, description="The publisher's own id, of at most 512 characters. Default: derived from the origin."
+    )
     split: Literal["train", "test"] | None = Field(None, description="'test': never trained on.")
     source: str | None = Field(None, max_length=200, description="Where the review was written.")
     created_at: datetime | None = Field(None, description="When it was written; data only, never used as a clock.")

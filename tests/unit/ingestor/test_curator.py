@@ -51,6 +51,13 @@ def test_what_the_publisher_says_is_kept() -> None:
     assert review.created_at == datetime(1997, 3, 1, tzinfo=UTC)
 
 
+@pytest.mark.parametrize("too_long", ["x" * 513, 10**513])
+def test_an_id_is_bounded(too_long: str | int) -> None:
+    judgement = judge_fields(id=too_long)
+    assert judgement == Rejected(RejectionReason.WRONG_SHAPE, "id: Value error, at most 512 characters")
+    assert curated(judge_fields(id="x" * 512)).id == "x" * 512
+
+
 def test_unknown_fields_do_no_harm() -> None:
     assert curated(judge_fields(stars=5, nested={"a": [1]})).text == TEXT
 
