@@ -3,7 +3,6 @@
 Its state follows from the reviews and their order alone, so re-reading the range from its first offset rebuilds it.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -109,7 +108,3 @@ class OpenWindow:
     def set_aside(self) -> tuple[SetAsideRow, ...]:
         """The others, in the order of offsets."""
         return tuple(SetAsideRow(offset=offset, reason=reason) for offset, reason in sorted(self._set_aside))
-
-    def set_aside_by_reason(self) -> Counter[SetAside]:
-        """How many were set aside, by reason."""
-        return Counter(reason for _, reason in self._set_aside)
