@@ -7,7 +7,9 @@ import structlog
 from pydantic import ValidationError
 
 from services.evaluator.ledger import Ledger
-from shared.events import Decision
+from shared.errors import ModelError
+from shared.events import Candidate, Decision
+from shared.lineage import Lineage
 from shared.registry import Registry
 
 log = structlog.get_logger("record")
@@ -43,18 +45,51 @@ def decision_tags(decision: Decision) -> dict[str, str]:
     return {DECISION_TAG: whole, VERDICT_TAG: decision.verdict.value}
 
 
-def tagged_decision(tags: Mapping[str, str], ledger: Ledger) -> Decision | None:
-    """The decision that was reached before a crash, if it still continues the ledger.
+def tagged_decision(
+    tags: Mapping[str, str], ledger: Ledger, candidate: Candidate, snapshots: Mapping[str, str]
+) -> Decision | None:
+    """The decision that was reached before a crash, if it still continues the ledger and is about this candidate.
 
-    An operator's rollback may have come in between; then the version is judged again, against the champion of now.
+    An operator's rollback may have come in between; then the version is judged again, against the champion of now. And
+    MLflow may have outlived the stream: a new one with the same window ids must not take the old one's decisions.
+
+    Args: snapshots: window id -> SHA-256 of its snapshot, by the manifests of this stream.
     """
+    decision = _tagged(tags)
+    if decision is None:
+        return None
+    if _continues(decision, ledger) and _is_about(decision, candidate) and _learned_from(tags, candidate, snapshots):
+        return decision
+    log.warning("decision_tag_ignored", version=candidate.version, number=decision.number)
+    return None
+
+
+def _tagged(tags: Mapping[str, str]) -> Decision | None:
     text = tags.get(DECISION_TAG)
     if text is None:
         return None
     try:
-        decision = Decision.model_validate_json(text)
+        return Decision.model_validate_json(text)
     except ValidationError as error:
         log.error("unreadable_decision_tag", error=str(error))
         return None
-    fits = (decision.number, decision.champion_before) == (ledger.number + 1, ledger.champion)
-    return decision if fits else None
+
+
+def _continues(decision: Decision, ledger: Ledger) -> bool:
+    return (decision.number, decision.champion_before) == (ledger.number + 1, ledger.champion)
+
+
+def _is_about(decision: Decision, candidate: Candidate) -> bool:
+    decided = (decision.version, decision.window_id, decision.model_digest)
+    return decided == (candidate.version, candidate.window_id, candidate.model_digest)
+
+
+def _learned_from(tags: Mapping[str, str], candidate: Candidate, snapshots: Mapping[str, str]) -> bool:
+    """Whether the version was made of the very rows that this stream has under the candidate's window ids."""
+    try:
+        lineage = Lineage.from_tags(tags)
+    except ModelError as error:
+        log.warning("no_lineage", version=candidate.version, error=str(error))
+        return False
+    expected = tuple(snapshots.get(window_id) for window_id in candidate.window_ids)
+    return (lineage.window_ids, lineage.snapshot_sha256s) == (candidate.window_ids, expected)

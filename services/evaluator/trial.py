@@ -112,15 +112,20 @@ class Trial:
             return self._decided(failed(ledger, candidate, self._desk.now()))
         if candidate.version is None or candidate.model_digest is None:
             return self._unusable("the candidate names no version or no digest")
-        version = self._desk.registry.version(candidate.version)
-        if version is not None and (decision := tagged_decision(version.tags, ledger)) is not None:
+        self._desk.windows.refresh()
+        if (decision := self._reached_before(candidate.version)) is not None:
             log.info("finishing", version=candidate.version, number=decision.number)
             return self._decided(decision, Stage.CROWN)
-        self._desk.windows.refresh()
         if not self._desk.windows.knows(candidate.window_id):
             return self._unusable(f"its window {candidate.window_id} is not in windows.closed")
         self._exam = self._set_exam(Model(candidate.version, candidate.model_digest))
         return Stage.SCORE
+
+    def _reached_before(self, number: str) -> Decision | None:
+        version = self._desk.registry.version(number)
+        if version is None:
+            return None
+        return tagged_decision(version.tags, self._ledger, self._candidate, self._desk.windows.snapshots())
 
     def _set_exam(self, challenger: Model) -> Exam:
         candidate, ledger = self._candidate, self._ledger

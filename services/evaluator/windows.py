@@ -57,6 +57,10 @@ class WindowBook:
         """Whether the window was closed."""
         return window_id in self._windows
 
+    def snapshots(self) -> dict[str, str]:
+        """Window id -> SHA-256 of its snapshot."""
+        return {window_id: window.snapshot.sha256 for window_id, window in self._windows.items()}
+
     def pool(self, newest_window_id: str, quarantined: Collection[str], size: int) -> Pool:
         """The pool as of a window; a snapshot that is missing or altered is left out and named.
 

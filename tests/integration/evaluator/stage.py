@@ -36,6 +36,7 @@ from shared.registry import Registry
 from shared.service import Context, Loop
 from shared.settings import Settings, load_settings
 from shared.topics import CONTROL_COMMANDS, MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED, Topic
+from tests.unit.evaluator.builders import lineage
 
 ROWS = 40
 MOST_STEPS = 300
@@ -174,7 +175,7 @@ class Stage:
         """Registers a model as the window's, without telling the evaluator."""
         run_id = self.registry.run_of_window(window.window_id, window.window_id)
         source = self.registry.upload_model(run_id, folder)
-        version = self.registry.register(window.window_id, run_id, source, {})
+        version = self.registry.register(window.window_id, run_id, source, lineage(window).to_tags())
         return Candidate(
             window_id=window.window_id,
             window_ids=(window.window_id,),

@@ -20,6 +20,7 @@ from shared.events import (
     Trigger,
     Verdict,
 )
+from shared.lineage import Lineage
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DIGEST = "d" * 64
@@ -56,6 +57,25 @@ def window(sequence: int, **more: Any) -> ClosedWindow:
         "closed_at": NOW,
     }
     return ClosedWindow(**(fields | more))
+
+
+def lineage(closed: ClosedWindow) -> Lineage:
+    return Lineage(
+        window_ids=(closed.window_id,),
+        offset_ranges=((closed.first_offset, closed.last_offset),),
+        snapshot_sha256s=(closed.snapshot.sha256,),
+        base="tiny",
+        base_digest=DIGEST,
+        seed=0,
+        labels=closed.label_names,
+        normaliser_version="1",
+        split=closed.split,
+        model_digest=DIGEST,
+        temperature=1.0,
+        code_version="0",
+        plan_sha256=DIGEST,
+        newest_published_at=closed.last_published_at,
+    )
 
 
 def snapshot_row(offset: int, text: str, label: int = 0, side: Side = Side.HOLDOUT) -> WindowRow:
