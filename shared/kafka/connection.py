@@ -7,6 +7,7 @@ from kafka import KafkaConsumer
 
 from shared.errors import ConfigurationError
 from shared.kafka.failures import broker_errors
+from shared.kafka.headers import accept_any_header_name
 from shared.settings import Settings
 
 RECONNECT_BACKOFF_MS = 500
@@ -46,6 +47,7 @@ def connection(settings: Settings, role: str) -> dict[str, Any]:
 
 
 def open_consumer(settings: Settings, role: str, group: str | None) -> KafkaConsumer:
+    accept_any_header_name()
     kafka = settings.kafka
     options = connection(settings, role) | {
         "group_id": group,
