@@ -6,6 +6,7 @@ import structlog
 
 from shared.events import Decision
 from shared.metrics import EvaluatorMetrics
+from shared.mlflow_calls import MissingError
 
 log = structlog.get_logger("alias")
 
@@ -17,31 +18,43 @@ class Aliases(Protocol):
         """The version that it names."""
 
     def set_champion(self, version: str) -> None:
-        """Moves it."""
+        """Moves it; MissingError if there is no such version."""
 
     def clear_champion(self) -> None:
         """Removes it."""
 
 
 def assert_alias(aliases: Aliases, champion: str | None, metrics: EvaluatorMetrics) -> None:
-    """Makes the alias name the ledger's champion, or nothing while there is none."""
+    """Makes the alias name the ledger's champion, or nothing while there is none.
+
+    A champion that somebody deleted from MLflow is only complained of: a rollback must still be heard.
+    """
     found = aliases.champion()
     if found == champion:
         return
-    log.warning("alias_repaired", found=found, ledger=champion)
-    metrics.alias_repairs.inc()
+    _count_repair(found, champion, metrics)
     if champion is None:
         aliases.clear_champion()
-    else:
+        return
+    try:
         aliases.set_champion(champion)
+    except MissingError as error:
+        log.error("champion_is_gone", champion=champion, error=str(error), remedy="roll back to another version")
 
 
 def move_alias(aliases: Aliases, decision: Decision, metrics: EvaluatorMetrics) -> None:
-    """Moves the alias from a decision's old champion to its new one; a repetition finds it there.
+    """Moves the alias to a decision's new champion; a repetition finds it there.
 
-    A stranger's value in between is put right first, so that it is counted and the move starts from the ledger.
+    A stranger's value in between is counted, but not put right first: the old champion's version may be gone.
     """
-    if decision.champion_after is None or aliases.champion() == decision.champion_after:
+    found = aliases.champion()
+    if decision.champion_after is None or found == decision.champion_after:
         return
-    assert_alias(aliases, decision.champion_before, metrics)
+    if found != decision.champion_before:
+        _count_repair(found, decision.champion_before, metrics)
     aliases.set_champion(decision.champion_after)
+
+
+def _count_repair(found: str | None, ledger: str | None, metrics: EvaluatorMetrics) -> None:
+    log.warning("alias_repaired", found=found, ledger=ledger)
+    metrics.alias_repairs.inc()

@@ -5,6 +5,7 @@ from prometheus_client import CollectorRegistry
 from services.evaluator.alias import assert_alias, move_alias
 from shared.events import Verdict
 from shared.metrics import EvaluatorMetrics
+from shared.mlflow_calls import MissingError
 from tests.unit.evaluator.builders import decision
 
 PROMOTION = decision(2, Verdict.PROMOTE, "2", "1")
@@ -13,13 +14,15 @@ PROMOTION = decision(2, Verdict.PROMOTE, "2", "1")
 class Alias:
     """One alias, and every value that it was given."""
 
-    def __init__(self, version: str | None) -> None:
-        self.version, self.moves = version, list[str | None]()
+    def __init__(self, version: str | None, gone: str | None = None) -> None:
+        self.version, self.gone, self.moves = version, gone, list[str | None]()
 
     def champion(self) -> str | None:
         return self.version
 
     def set_champion(self, version: str) -> None:
+        if version == self.gone:
+            raise MissingError(f"there is no version {version}")
         self.version = version
         self.moves.append(version)
 
@@ -56,7 +59,18 @@ def test_a_promotion_moves_the_alias_once() -> None:
     assert alias.moves == ["2"]
 
 
-def test_a_promotion_starts_from_the_champion_that_it_was_made_against() -> None:
-    alias = Alias("9")
-    move_alias(alias, PROMOTION, EvaluatorMetrics(CollectorRegistry()))
-    assert alias.moves == ["1", "2"]
+def test_a_strangers_value_before_a_promotion_is_counted_and_overwritten() -> None:
+    alias, registry = Alias("9"), CollectorRegistry()
+    move_alias(alias, PROMOTION, EvaluatorMetrics(registry))
+    assert (alias.moves, registry.get_sample_value("tidemill_alias_repairs_total")) == (["2"], 1)
+
+
+def test_a_champion_deleted_from_mlflow_does_not_end_the_evaluator() -> None:
+    alias = Alias(None, gone="2")
+    assert (repairs(alias, "2"), alias.moves) == (1, [])
+
+
+def test_a_rollback_leads_away_from_a_champion_deleted_from_mlflow() -> None:
+    alias = Alias(None, gone="2")
+    move_alias(alias, decision(3, Verdict.ROLLBACK, "1", "2"), EvaluatorMetrics(CollectorRegistry()))
+    assert alias.version == "1"
