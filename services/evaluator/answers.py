@@ -35,24 +35,41 @@ class AnswerCache:
         try:
             self._prepare()
         except sqlite3.DatabaseError as error:
-            log.warning("starting_over", path=str(path), error=str(error))
-            path.unlink()
-            self._prepare()
+            self._start_over(error)
 
     def get(self, model: str, keys: Sequence[str]) -> dict[str, Probabilities]:
-        """The answers that are known, by row key; each of shape (k,)."""
-        wanted = set(keys)
+        """The answers that are known, by row key; each of shape (k,). None if the file turns out to be damaged."""
+        try:
+            return self._get(model, set(keys))
+        except sqlite3.DatabaseError as error:
+            self._start_over(error)
+            return {}
+
+    def put(self, model: str, answers: Mapping[str, Probabilities]) -> None:
+        """Keeps answers, at once and all of them, and lets go of what lies beyond the bounds, or of a damaged file."""
+        try:
+            self._put(model, answers)
+        except sqlite3.DatabaseError as error:
+            self._start_over(error)
+
+    def _get(self, model: str, wanted: set[str]) -> dict[str, Probabilities]:
         with self._open() as database:
             rows = database.execute("SELECT row, probabilities FROM answers WHERE model = ?", (model,))
             return {key: np.frombuffer(blob, np.float32) for key, blob in rows if key in wanted}
 
-    def put(self, model: str, answers: Mapping[str, Probabilities]) -> None:
-        """Keeps answers, at once and all of them, and lets go of what lies beyond the bounds."""
+    def _put(self, model: str, answers: Mapping[str, Probabilities]) -> None:
         rows = [(model, key, np.asarray(answer, np.float32).tobytes()) for key, answer in answers.items()]
         with self._open() as database:
             database.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", rows)
             self._touch(database, model)
             self._forget(database, model)
+
+    def _start_over(self, error: sqlite3.DatabaseError) -> None:
+        log.warning("starting_over", path=str(self._path), error=str(error))
+        # The journal too: it would be rolled back into the new file.
+        for suffix in ("", "-journal"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._prepare()
 
     def _prepare(self) -> None:
         with self._open() as database:

@@ -5,6 +5,7 @@ nothing about it.
 """
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ from shared.classifier.model import Classifier
 from shared.classifier.precision import choose_device
 from shared.classifier.predictor import Predictor
 from shared.classifier.probe import KNOWN_QUESTIONS, prove
-from shared.errors import ConfigurationError, ModelError, RetryableError
+from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RetryableError
 from shared.events import Score
 from shared.registry import Registry
 from shared.settings import Settings
@@ -71,7 +72,7 @@ def examine(exam: Exam, settings: Settings, registry: Registry) -> Result:
         return Unusable(str(error))
     except ConfigurationError as error:
         return Misconfigured(str(error))
-    except RetryableError as error:
+    except (RetryableError, RegistryRefusedError, OSError, sqlite3.Error) as error:
         return Unavailable(str(error))
     except ModelError as error:
         return Unavailable(f"the challenger has nothing to be compared with: {error}")
@@ -140,14 +141,15 @@ class _Examiner:
 
     def _drop_other_models(self) -> None:
         needed = {_folder_name(model) for model in (self._exam.challenger, self._exam.champion) if model}
-        for folder in (self._home / "models").glob("[!.]*"):
+        # Hidden folders too: downloads that a killed scorer left half done, and only one scorer runs at a time.
+        for folder in (self._home / "models").glob("*"):
             if folder.name not in needed:
                 shutil.rmtree(folder, ignore_errors=True)
 
     # Answers
 
     def _asked_model(self, model: Model, load: Callable[[], Classifier]) -> Asked:
-        return self._asked(model.digest, load)
+        return self._asked(f"{model.digest}:{self._settings.model.max_tokens}", load)
 
     def _asked_baseline(self) -> Asked:
         name = self._settings.evaluator.gate.baseline
@@ -159,7 +161,7 @@ class _Examiner:
             probabilities, new = _predict(baseline, self._exam.rows), 0
             return Asked(probabilities, baseline.has_scores, new)
         key = model_digest(Path(name)) if Path(name).is_dir() else name
-        return self._asked(f"baseline {key}", lambda: baseline)
+        return self._asked(f"baseline {key}:{','.join(self._settings.stream.labels)}", lambda: baseline)
 
     def _asked(self, key: str, load: Callable[[], Predictor]) -> Asked:
         """All answers of a model with scores; it is loaded only if one is missing."""
@@ -195,8 +197,16 @@ class _Examiner:
     def _pictures(
         self, asked: dict[str, Asked], right: dict[str, BoolArray], scores: tuple[Score, ...]
     ) -> tuple[Path, ...]:
-        if not self._exam.rows:
+        """None rather than no decision: they are for people only."""
+        try:
+            return self._drawn(asked, right, scores) if self._exam.rows else ()
+        except Exception:
+            log.exception("no_pictures", window_id=self._exam.window_id)
             return ()
+
+    def _drawn(
+        self, asked: dict[str, Asked], right: dict[str, BoolArray], scores: tuple[Score, ...]
+    ) -> tuple[Path, ...]:
         probabilities = {model: answers.probabilities for model, answers in asked.items() if answers.has_scores}
         folder = self._home / "pictures"
         shutil.rmtree(folder, ignore_errors=True)

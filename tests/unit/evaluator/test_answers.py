@@ -43,6 +43,19 @@ def test_only_the_models_used_last_are_kept(tmp_path: Path) -> None:
     assert [bool(cache.get(model, ["a"])) for model in ("first", "second", "third")] == [True, False, True]
 
 
+def test_a_file_damaged_under_way_is_dropped_and_the_models_asked_again(tmp_path: Path) -> None:
+    path = tmp_path / "evaluator" / "answers.sqlite"
+    cache = open_cache(tmp_path)
+    cache.put("m", {"a": answer(0.1)})
+    for _ in range(2):
+        path.write_bytes(b"this is no database" * 100)
+        assert cache.get("m", ["a"]) == {}
+        path.write_bytes(b"this is no database" * 100)
+        cache.put("m", {"a": answer(0.1)})
+    cache.put("m", {"b": answer(0.1)})
+    assert sorted(cache.get("m", ["a", "b"])) == ["b"]
+
+
 def test_a_damaged_file_is_started_over(tmp_path: Path) -> None:
     path = tmp_path / "evaluator" / "answers.sqlite"
     path.parent.mkdir()
