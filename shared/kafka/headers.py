@@ -22,7 +22,7 @@ def _read_leniently(batch: Any) -> Any:
     try:
         return _read_strictly(batch)
     except UnicodeDecodeError:
-        # Only header names are decoded there. The batch's position moves with a whole record, so this one is read again.
+        # Only header names are decoded there. The position moves with whole records, so this one is read again.
         batch._buffer = _LenientBytes(batch._buffer)
         return _read_strictly(batch)
 
