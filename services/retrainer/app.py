@@ -63,9 +63,10 @@ class LocalWorkshop:
         self._settings = settings
         self._preparation = Preparation(settings, Archive(settings), registry, machine)
         self._registration = Registration(registry)
+        self._runs = Runs(settings.home, settings.stream)
 
-    def found(self, window_id: str) -> Candidate | None:
-        return self._registration.find(window_id)
+    def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
+        return self._registration.find(windows, self._runs.of(windows))
 
     def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
         return self._preparation.prepare(windows, history, wait)
@@ -86,7 +87,7 @@ class Retrainer:
         self._context, self._settings = context, context.settings
         self._metrics = RetrainerMetrics(context.registry)
         self._workshop = LocalWorkshop(self._settings, Registry(self._settings, context.stopping), machine)
-        self._runs = Runs(self._settings.home)
+        self._runs = Runs(self._settings.home, self._settings.stream)
         self._consumer = GroupConsumer(self._settings, ROLE, [WINDOWS_CLOSED], from_beginning)
         self._follower = Follower(self._settings, HISTORY_ROLE, FOLLOWED)
         self._producer: TransactionalProducer | None = None
@@ -185,7 +186,7 @@ class Retrainer:
 
     def _next_windows(self) -> list[ClosedWindow]:
         windows = [delivered.window for delivered in self._waiting.values()]
-        run = self._runs.planned_with(windows[0].window_id)
+        run = self._runs.planned_with(windows[0])
         plan = run.plan() if run else None
         if plan is not None:
             planned = [window for window in windows if window.window_id in plan.window_ids]

@@ -42,8 +42,8 @@ class RunningJob(Protocol):
 class Workshop(Protocol):
     """What a cycle has done for it. All of it may block, except `launch`, and may be done again."""
 
-    def found(self, window_id: str) -> Candidate | None:
-        """The candidate of a window whose model is registered already."""
+    def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
+        """The candidate of windows whose model is registered already."""
 
     def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
         """A run folder that a job can work on."""
@@ -186,7 +186,7 @@ class Cycle:
         return self._launched(ready) if ready.result() is None else Registering(ready, 0.0)
 
     def _found_or_prepared(self, wait: DecisionWait) -> RunFolder | Candidate:
-        found = self._workshop.found(self.windows[-1].window_id)
+        found = self._workshop.found(self.windows)
         return found or self._workshop.prepare(self.windows, self._history, wait)
 
     def _launched(self, run: RunFolder) -> Phase:

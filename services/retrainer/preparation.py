@@ -28,7 +28,7 @@ class Preparation:
 
     def __init__(self, settings: Settings, archive: Archive, registry: Registry, machine: Machine) -> None:
         self._settings, self._archive, self._registry, self._machine = settings, archive, registry, machine
-        self._runs = Runs(settings.home)
+        self._runs = Runs(settings.home, settings.stream)
 
     def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
         """A plan that is there is kept: what was begun with it must be finished with it.
@@ -38,7 +38,7 @@ class Preparation:
             ModelError: The champion to start from cannot be had.
             ArchiveUnavailableError, RegistryUnavailableError: Try again later.
         """
-        run = self._runs.folder(windows[-1].window_id)
+        run = self._runs.of(windows)
         plan = run.plan() or self._planned(run, windows, history, wait)
         if run.result() is None:
             self._write_rows(run, plan)

@@ -9,7 +9,7 @@ from services.retrainer.plan import Plan
 from services.retrainer.progress import Point, ProgressReader, curve
 from services.retrainer.runs import RunFolder, TrainingResult
 from shared.classifier.digest import verify
-from shared.errors import RegistryRefusedError, TrainingError
+from shared.errors import ConfigurationError, RegistryRefusedError, TrainingError
 from shared.events import Candidate, CandidateStatus, ClosedWindow, TrainingMetrics, utc_now
 from shared.lineage import Lineage
 from shared.registry import ModelVersion, Registry
@@ -24,10 +24,23 @@ class Registration:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
 
-    def find(self, window_id: str) -> Candidate | None:
-        """The candidate of a version that is registered already, though its run folder is gone."""
+    def find(self, windows: Sequence[ClosedWindow], run: RunFolder) -> Candidate | None:
+        """The candidate of a version that is registered already, even if its run folder is gone.
+
+        Args: windows: as delivered; the newest names the version. run: their folder, empty or not.
+        Raises:
+            ConfigurationError: The version of that name learned other rows.
+            RegistryUnavailableError: Try again later.
+        """
+        window_id = windows[-1].window_id
         version = self._registry.version_of_window(window_id)
-        return candidate_of(window_id, version, None) if version else None
+        if version is None:
+            return None
+        _check_same_rows(version, windows[-1])
+        # A kill between registering and ending leaves the run open; ending it again changes only when it ended.
+        if version.run_id is not None:
+            self._registry.end_run(version.run_id)
+        return candidate_of(window_id, version, _metrics_of(version, run.result()))
 
     def register(self, run: RunFolder, windows: Sequence[ClosedWindow]) -> Candidate:
         """Logs the run and registers its model.
@@ -74,6 +87,22 @@ class Registration:
         tags = lineage_of(plan, result).to_tags()
         self._registry.set_run_tags(run_id, tags)
         return self._registry.register(plan.window_id, run_id, source, tags)
+
+
+def _check_same_rows(version: ModelVersion, window: ClosedWindow) -> None:
+    """The names of windows begin again with a new Kafka, while the registry may have stayed."""
+    if window.snapshot.sha256 not in Lineage.from_tags(version.tags).snapshot_sha256s:
+        raise ConfigurationError(
+            f"version {version.version} in the registry is named after {window.window_id}, but learned other rows "
+            "than that window holds: the registry holds a model of another stream under this name; use another "
+            "stream.prefix, or another registry"
+        )
+
+
+def _metrics_of(version: ModelVersion, result: TrainingResult | None) -> TrainingMetrics | None:
+    """What the run folder says, if that model is the registered one."""
+    same = result is not None and result.model_digest == Lineage.from_tags(version.tags).model_digest
+    return result.metrics if result and same else None
 
 
 def candidate_of(window_id: str, version: ModelVersion, metrics: TrainingMetrics | None) -> Candidate:

@@ -2,14 +2,19 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
 
-from services.retrainer.plan import Plan
-from shared.events import Sha256, TrainingMetrics
+from services.retrainer.plan import NewWindow, Plan
+from shared.events import ClosedWindow, Sha256, TrainingMetrics
+from shared.settings import StreamSettings
 
+log = structlog.get_logger("retrainer")
+SET_ASIDE = "other-"
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
 _REASONS = TypeAdapter(list[str])
 
@@ -105,22 +110,36 @@ class RunFolder:
 
 
 class Runs:
-    """All run folders of this home."""
+    """All run folders of one stream in this home."""
 
-    def __init__(self, home: Path) -> None:
-        self._root = home.resolve() / "runs"
+    def __init__(self, home: Path, stream: StreamSettings) -> None:
+        self._root = home.resolve() / "runs" / stream.folder
 
     def folder(self, window_id: str) -> RunFolder:
         """The run of a window, whether it exists or not."""
         return RunFolder(self._root / window_id)
 
-    def planned_with(self, window_id: str) -> RunFolder | None:
+    def planned_with(self, window: ClosedWindow) -> RunFolder | None:
         """The run whose plan learns this window: its own, or the one of a later window that it was merged into."""
         for run in self._all():
             plan = run.plan()
-            if plan is not None and window_id in plan.window_ids:
+            if plan is not None and _content(window) in map(_content, plan.windows):
                 return run
         return None
+
+    def of(self, windows: Sequence[ClosedWindow]) -> RunFolder:
+        """The run of these windows. A folder of that name with a plan for other rows is set aside first.
+
+        A window's name is an offset only, and comes again when a stream is made anew in the same home.
+        """
+        run = self.folder(windows[-1].window_id)
+        plan = run.plan()
+        if plan is not None and [*map(_content, plan.windows)] != [*map(_content, windows)]:
+            aside = run.path.with_name(f"{SET_ASIDE}{run.path.name}-{plan.sha256()[:16]}")
+            log.warning("run_set_aside", window_id=plan.window_id, reason="it learns other rows", folder=str(aside))
+            shutil.rmtree(aside, ignore_errors=True)
+            run.path.rename(aside)
+        return run
 
     def drop_heavy_parts_of(self, window_ids: frozenset[str]) -> None:
         """Tidies the runs of these windows, e.g. after a kill between publishing and tidying."""
@@ -130,6 +149,10 @@ class Runs:
 
     def _all(self) -> list[RunFolder]:
         return [RunFolder(path) for path in sorted(self._root.glob("w-*")) if path.is_dir()]
+
+
+def _content(window: ClosedWindow | NewWindow) -> tuple[str, Sha256]:
+    return window.window_id, window.snapshot.sha256
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -116,7 +116,7 @@ class Stream:
         return Path(self.settings.archive_url) / window.snapshot.path
 
     def run_folder(self, window: ClosedWindow) -> Path:
-        return self.settings.home / "runs" / window.window_id
+        return self.settings.home / "runs" / self.settings.stream.folder / window.window_id
 
     def _send(self, topic: Topic, events: Sequence[tuple[str, Event]]) -> None:
         producer = Producer(self.settings, "test")

@@ -57,7 +57,7 @@ def learned(
 
 
 def plan_of(stream: Stream, candidate: Candidate) -> Plan:
-    plan = RunFolder(stream.settings.home / "runs" / candidate.window_id).plan()
+    plan = RunFolder(stream.settings.home / "runs" / stream.settings.stream.folder / candidate.window_id).plan()
     assert plan is not None
     return plan
 

@@ -66,7 +66,7 @@ class FakeWorkshop:
         self.prepare_errors: list[Exception] = []
         self.register_errors: list[Exception] = []
 
-    def found(self, window_id: str) -> Candidate | None:
+    def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
         return self.registered_before
 
     def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:

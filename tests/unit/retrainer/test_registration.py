@@ -1,0 +1,79 @@
+"""What counts as registered already, and how an interrupted registration is finished."""
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from services.retrainer.registration import Registration, lineage_of
+from services.retrainer.runs import RunFolder, TrainingResult
+from shared.errors import ConfigurationError
+from shared.events import ClosedWindow, TrainingMetrics
+from shared.registry import ModelVersion, Registry
+from shared.settings import TrainingSettings
+from tests.unit.retrainer.builders import NOW, SHA, closed_window, tiny_plan
+
+METRICS = TrainingMetrics(
+    steps=1, rows_seen=1, tokens_seen=1, final_loss=0.5, seconds=1, rows_per_second=1, temperature=1
+)
+RESULT = TrainingResult(model_digest=SHA, metrics=METRICS, calibration_rows=0, validation_rows=0, resumed_from_step=0)
+
+
+class OneVersion:
+    """A registry with the version of one window, whose run was left open."""
+
+    def __init__(self, version: ModelVersion) -> None:
+        self._version = version
+        self.ended: list[str] = []
+
+    def version_of_window(self, window_id: str) -> ModelVersion:
+        return self._version
+
+    def end_run(self, run_id: str) -> None:
+        self.ended.append(run_id)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> OneVersion:
+    (tmp_path / "config.json").write_text("{}")
+    tags = lineage_of(tiny_plan(tmp_path, 10, TrainingSettings()), RESULT).to_tags()
+    return OneVersion(ModelVersion(version="7", run_id="run", source="", tags=tags, created_at=NOW))
+
+
+def registration(registry: OneVersion) -> Registration:
+    return Registration(cast(Registry, registry))
+
+
+def with_rows(sha256: str) -> ClosedWindow:
+    window = closed_window(0)
+    return window.model_copy(update={"snapshot": window.snapshot.model_copy(update={"sha256": sha256})})
+
+
+def test_a_registration_that_was_interrupted_is_finished(registry: OneVersion, tmp_path: Path) -> None:
+    """Killed between registering and ending: the run is ended, and its numbers are announced."""
+    run = RunFolder(tmp_path / "run")
+    run.write(run.result_file, RESULT)
+    found = registration(registry).find([with_rows(SHA)], run)
+    assert found is not None
+    assert (found.version, found.metrics, registry.ended) == ("7", METRICS, ["run"])
+
+
+def test_without_its_folder_a_version_is_found_without_numbers(registry: OneVersion, tmp_path: Path) -> None:
+    found = registration(registry).find([with_rows(SHA)], RunFolder(tmp_path / "gone"))
+    assert found is not None
+    assert (found.version, found.metrics) == ("7", None)
+
+
+def test_the_numbers_of_another_model_are_not_announced(registry: OneVersion, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.write(run.result_file, RESULT.model_copy(update={"model_digest": "b" * 64}))
+    found = registration(registry).find([with_rows(SHA)], run)
+    assert found is not None
+    assert found.metrics is None
+
+
+def test_a_version_that_learned_other_rows_is_refused(registry: OneVersion, tmp_path: Path) -> None:
+    """As with a new Kafka beside an old registry: the window's name is there, and means another window."""
+    with pytest.raises(ConfigurationError, match="model of another stream"):
+        registration(registry).find([with_rows("b" * 64)], RunFolder(tmp_path / "run"))
+    assert registry.ended == []
