@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -16,6 +17,7 @@ from fastapi import FastAPI
 from filelock import FileLock, Timeout
 from prometheus_client import CollectorRegistry
 
+from services.server.alias import promoted_alias
 from services.server.api.application import Parts, build_api
 from services.server.engine import Engine
 from services.server.feedback import Feedback
@@ -183,7 +185,7 @@ class Server:
         return Follower(
             self._settings,
             LedgerReader(self._settings),
-            self._models.champion,
+            partial(promoted_alias, self._models),
             swapper,
             self._status,
             self._metrics,

@@ -39,13 +39,13 @@ class ChampionFold:
 
 
 def wanted(ledger: Champion | None, ledger_is_current: bool, alias: str | None) -> Champion | None:
-    """Whom to serve: the ledger's champion; where the ledger cannot be read or names nobody, the registry's.
+    """Whom to serve: the ledger's champion, also if that is nobody; where the ledger cannot be read, the registry's.
 
     Args:
         ledger: As last read.
         ledger_is_current: Kafka answered just now.
-        alias: What the registry says; None if it names nobody or does not answer.
+        alias: The promoted version that the registry names; None if it names none or does not answer.
     """
-    if alias is None or (ledger_is_current and ledger is not None):
+    if ledger_is_current or alias is None:
         return ledger
     return ledger if ledger is not None and ledger.version == alias else Champion(alias)

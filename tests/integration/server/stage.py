@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 
 from deploy.local import ports, process
+from services.server.alias import VERDICT_TAG
 from services.server.champion import Champion
 from shared.classifier.digest import model_digest
 from shared.classifier.mlflow_format import save_for_mlflow
@@ -149,12 +150,17 @@ class Gate:
             model_digest=champion.digest,
             decided_at=utc_now(),
         )
-        self.registry.set_champion(champion.version)
+        self.crown(champion)
         producer = Producer(self._settings, "test")
         producer.send(MODELS_DECISIONS, champion.version, decision).wait(30)
         producer.close()
         self._champion = champion.version
         return champion
+
+    def crown(self, champion: Champion) -> None:
+        """What MLflow holds of a promotion: the verdict with the version, then the alias."""
+        self.registry.set_tags(champion.version, {VERDICT_TAG: Verdict.PROMOTE.value})
+        self.registry.set_champion(champion.version)
 
 
 def lineage(window_id: str, digest: str, labels: tuple[str, ...]) -> Lineage:

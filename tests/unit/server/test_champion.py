@@ -67,7 +67,8 @@ def test_an_entry_read_again_changes_nothing() -> None:
         (V1, True, "2", V1),  # the ledger is the truth
         (V1, False, "2", V2),  # unless it cannot be read
         (V1, False, "1", V1),
-        (None, True, "2", V2),  # or names nobody
+        (None, True, "2", None),  # also where it names nobody
+        (None, False, "2", V2),
         (V1, False, None, V1),  # both gone: as it was
         (None, True, None, None),
     ],

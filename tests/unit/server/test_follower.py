@@ -116,6 +116,14 @@ def test_with_kafka_there_a_moved_alias_is_not_followed(story: Story) -> None:
     assert story.bench.answer() == ("1", "positive")
 
 
+def test_with_nobody_promoted_an_alias_set_by_hand_is_not_followed(story: Story) -> None:
+    story.bench.registry.add("1", "positive")
+    story.alias = "1"
+    story.follower.step()
+    assert story.bench.stage.slots.current is None
+    assert story.bench.status.now.phase is ServerPhase.WAITING
+
+
 def test_with_both_gone_it_answers_on(story: Story) -> None:
     story.promote("1", "positive")
     story.follower.step()
