@@ -1,7 +1,9 @@
 """The server over real Kafka and MLflow: promotions under traffic, candidates that must not serve, feedback."""
 
 import json
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -11,11 +13,11 @@ from deploy.local.broker import Broker
 from deploy.local.mlflow_server import MlflowServer
 from services.server.champion import Champion
 from shared.envelope import decode
-from shared.events import LabeledReview, ServedPrediction, ServerPhase, ServerState, Verdict
+from shared.events import LabeledReview, ServedPrediction, ServerPhase, ServerState, Verdict, utc_now
 from shared.kafka import read_topic
 from shared.settings import Settings
 from shared.topics import PREDICTIONS_SERVED, REVIEWS_LABELED, SERVERS_STATE
-from tests.integration.server.stage import Gate, ServerProcess, Traffic, stream_settings
+from tests.integration.server.stage import PATIENCE_SECONDS, Gate, ServerProcess, Traffic, stream_settings
 
 
 @pytest.fixture
@@ -91,18 +93,33 @@ def test_a_candidate_with_other_labels_never_serves(server: ServerProcess, gate:
     assert server.predict(text="a film").json()["model"]["version"] == good.version
 
 
-def test_the_ledger_outweighs_an_alias_moved_by_hand(server: ServerProcess, gate: Gate) -> None:
+def test_the_ledger_outweighs_an_alias_moved_by_hand(server: ServerProcess, gate: Gate, settings: Settings) -> None:
     good, other = gate.register("positive"), gate.register("negative")
     gate.promote(good)
     server.until(version=good.version, phase="serving")
     gate.registry.set_champion(other.version)
+    until_looked_at(settings, utc_now())
     third = gate.register("negative")
     gate.promote(third)
     server.until(version=third.version, phase="serving")
-    states = [decode(ServerState, each.value, each.where()) for each in read_topic(gate._settings, "t", SERVERS_STATE)]
+    states = announced(settings)
     assert {state.version for state in states} == {None, good.version, third.version}
     assert states[-1].phase is ServerPhase.SERVING
     assert states[-1].url == server.url
+
+
+def announced(settings: Settings) -> list[ServerState]:
+    return [decode(ServerState, each.value, each.where()) for each in read_topic(settings, "test", SERVERS_STATE)]
+
+
+def until_looked_at(settings: Settings, moved: datetime) -> None:
+    """Waits until the server has asked for the alias since: it announces itself after every look.
+
+    The look before the first announcement may be older than the move; the one before the second is not.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while sum(state.at > moved for state in announced(settings)) < 2:
+        assert time.monotonic() < deadline, f"the server has not looked since {moved}"
 
 
 def test_the_model_page_names_windows_and_offsets(server: ServerProcess, gate: Gate) -> None:
