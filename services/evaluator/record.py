@@ -1,6 +1,6 @@
 """What MLflow holds of a decision: the run's artifacts and metrics, and the version's tags that a restart reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -18,14 +18,20 @@ DECISION_TAG, VERDICT_TAG = "tidemill.decision", "tidemill.verdict"
 DECISION_FILE, PICTURES_FOLDER = "decision.json", "decision"
 
 
-def log_decision(registry: Registry, run_id: str, decision: Decision, pictures: Sequence[Path]) -> None:
-    """Keeps the decision, its metrics and pictures with the run; repeating overwrites.
+def log_picture(registry: Registry, run_id: str, picture: Path) -> None:
+    """Keeps one picture with the run; repeating overwrites.
+
+    Raises: RegistryUnavailableError, RegistryRefusedError.
+    """
+    registry.log_file(run_id, picture, PICTURES_FOLDER)
+
+
+def log_decision(registry: Registry, run_id: str, decision: Decision) -> None:
+    """Keeps the decision and its metrics with the run; repeating overwrites.
 
     Raises: RegistryUnavailableError, RegistryRefusedError.
     """
     registry.log_metrics(run_id, run_metrics(decision))
-    for picture in pictures:
-        registry.log_file(run_id, picture, PICTURES_FOLDER)
     registry.log_text(run_id, decision.model_dump_json(indent=2), DECISION_FILE)
 
 

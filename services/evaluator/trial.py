@@ -20,11 +20,11 @@ from services.evaluator.alias import move_alias
 from services.evaluator.exam import Exam, Measured, Misconfigured, Model, Unavailable, Unusable
 from services.evaluator.launcher import Scoring
 from services.evaluator.ledger import Ledger
-from services.evaluator.record import decision_tags, log_decision, tagged_decision
+from services.evaluator.record import decision_tags, log_decision, log_picture, tagged_decision
 from services.evaluator.suites import weigh
 from services.evaluator.verdicts import failed, judged, unusable
 from services.evaluator.windows import WindowBook
-from shared.errors import ConfigurationError, RegistryRefusedError
+from shared.errors import ConfigurationError, RegistryRefusedError, RetryableError
 from shared.events import Candidate, CandidateStatus, Decision, Verdict
 from shared.metrics import EvaluatorMetrics
 from shared.registry import Registry
@@ -69,17 +69,18 @@ class Trial:
         self._exam: Exam | None = None
         self._scoring: Scoring | None = None
         self._failures = 0
+        self._put_off = False
         self._pictures: tuple[Path, ...] = ()
 
     @property
     def is_open(self) -> bool:
-        """Nothing is decided yet, so that a rollback may still come before it."""
-        return self.stage in (Stage.LOOK, Stage.SCORE)
+        """Nothing is tagged yet, so that a rollback may still come before it, however long artifacts take."""
+        return self.stage in (Stage.LOOK, Stage.SCORE, Stage.RECORD)
 
     def advance(self) -> bool:
         """Takes one bounded step; True once nothing but the ledger's entry is missing.
 
-        A RetryableError leaves the stage as it is: the same step is taken again.
+        A RetryableError leaves the stage as it is, or at the look before it: the step is taken again.
         """
         match self.stage:
             case Stage.LOOK:
@@ -105,6 +106,10 @@ class Trial:
     # 1. Look
 
     def _look(self) -> Stage:
+        if self._put_off:
+            # Longer each time, and here: until the wait is over, the service says that it is not ready.
+            self._put_off = False
+            self._desk.backoff.wait()
         candidate, ledger = self._candidate, self._ledger
         if candidate.status is CandidateStatus.SKIPPED or ledger.has_decided(candidate.window_id, candidate.version):
             return Stage.SETTLED
@@ -158,9 +163,8 @@ class Trial:
             case Unusable():
                 return self._failed_attempt(result.reason)
             case Unavailable():
-                log.warning("cannot_score", version=self._candidate.version, reason=result.reason)
-                self._desk.backoff.wait()
-                return Stage.LOOK
+                self.stage, self._put_off = Stage.LOOK, True
+                raise RetryableError(f"version {self._candidate.version} cannot be scored yet: {result.reason}")
             case Misconfigured():
                 raise ConfigurationError(result.reason)
 
@@ -191,12 +195,22 @@ class Trial:
 
     def _record(self) -> Stage:
         decision = self._reached()
-        if decision.run_id is not None:
-            try:
-                log_decision(self._desk.registry, decision.run_id, decision, self._pictures)
-            except RegistryRefusedError as error:
-                # A run that somebody deleted must not stop the ledger.
-                log.error("not_recorded", run_id=decision.run_id, error=str(error))
+        if decision.run_id is None:
+            return Stage.TAG
+        try:
+            return self._record_next(decision.run_id, decision)
+        except RegistryRefusedError as error:
+            # A run that somebody deleted must not stop the ledger.
+            log.error("not_recorded", run_id=decision.run_id, error=str(error))
+            return Stage.TAG
+
+    def _record_next(self, run_id: str, decision: Decision) -> Stage:
+        """One picture a step: uploads are slow, and Kafka takes a member that does not poll for dead."""
+        if self._pictures:
+            log_picture(self._desk.registry, run_id, self._pictures[0])
+            self._pictures = self._pictures[1:]
+            return Stage.RECORD
+        log_decision(self._desk.registry, run_id, decision)
         return Stage.TAG
 
     def _tag(self) -> Stage:

@@ -1,0 +1,92 @@
+"""A trial never waits unseen, and stays open to a rollback until its decision is tagged."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import create_autospec
+
+import numpy as np
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.evaluator.exam import BASELINE, CHALLENGER, Measured, Result, Unavailable
+from services.evaluator.gate import ProbeResult
+from services.evaluator.launcher import Scoring
+from services.evaluator.ledger import Ledger
+from services.evaluator.trial import Desk, Stage, Trial
+from services.evaluator.windows import Pool, WindowBook
+from shared.errors import RegistryUnavailableError, RetryableError
+from shared.metrics import EvaluatorMetrics
+from shared.registry import Registry
+from shared.retry import Backoff
+from shared.settings import EvaluatorSettings
+from tests.unit.evaluator.builders import NOW, candidate
+
+PICTURES = (Path("a.png"), Path("b.png"))
+NOTHING_RIGHT = {model: np.zeros(0, np.bool_) for model in (CHALLENGER, BASELINE)}
+MEASURED = Measured(ProbeResult(loaded=True, asked=1, answered=1), NOTHING_RIGHT, (), 0, PICTURES)
+
+
+class Finished:
+    """Scoring that came to its end."""
+
+    def __init__(self, found: Result) -> None:
+        self._found = found
+
+    def result(self) -> Result:
+        return self._found
+
+    def close(self) -> None:
+        """Nothing is under way."""
+
+
+def desk(results: Iterator[Result], registry: Any) -> Desk:
+    windows = create_autospec(WindowBook, instance=True)
+    windows.pool.return_value = Pool((), {}, ())
+    backoff = create_autospec(Backoff(threading.Event()))
+
+    def launch(_: object) -> Scoring:
+        return Finished(next(results))
+
+    metrics = EvaluatorMetrics(CollectorRegistry())
+    return Desk(EvaluatorSettings(), registry, windows, launch, metrics, backoff, lambda: NOW)
+
+
+def trial(*results: Result) -> tuple[Trial, Any]:
+    registry = create_autospec(Registry, instance=True)
+    registry.version.return_value = None
+    return Trial(desk(iter(results), registry), candidate(0), Ledger()), registry
+
+
+def until(stage: Stage, under_way: Trial) -> None:
+    while under_way.stage is not stage:
+        under_way.advance()
+
+
+def test_what_cannot_be_scored_yet_is_said_and_tried_again() -> None:
+    under_way, _ = trial(Unavailable("the disk is full"), MEASURED)
+    under_way.advance()
+    with pytest.raises(RetryableError, match="the disk is full"):
+        under_way.advance()
+    assert (under_way.stage, under_way.decision) == (Stage.LOOK, None)
+    until(Stage.RECORD, under_way)
+
+
+def test_a_trial_whose_artifacts_cannot_be_kept_is_still_open_to_a_rollback() -> None:
+    under_way, registry = trial(MEASURED)
+    registry.log_file.side_effect = RegistryUnavailableError("gone")
+    until(Stage.RECORD, under_way)
+    with pytest.raises(RegistryUnavailableError):
+        under_way.advance()
+    assert under_way.is_open
+
+
+def test_one_step_uploads_one_file() -> None:
+    under_way, registry = trial(MEASURED)
+    until(Stage.RECORD, under_way)
+    uploads = []
+    while under_way.stage is Stage.RECORD:
+        under_way.advance()
+        uploads.append(registry.log_file.call_count + registry.log_text.call_count)
+    assert uploads == [1, 2, 3]
