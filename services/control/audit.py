@@ -86,14 +86,14 @@ class _Origins:
             self.doubled.append(f"{partition}:{offset}")
         marks[offset] = _WRITTEN
 
-    def publish(self, partition: int, offset: int, committed: int) -> None:
-        """Looks a published record up among the outputs; `committed` is the curators' position in its partition."""
+    def publish(self, partition: int, offset: int, read: int) -> None:
+        """Looks a published record up among the outputs; `read` is the curators' position in its partition."""
         self.published += 1
         self._oldest.setdefault(partition, offset)
         marks = self._marks[partition]
         if offset < len(marks) and marks[offset] != _ABSENT:
             marks[offset] = _ACCOUNTED
-        elif offset < committed:
+        elif offset < read:
             self.unaccounted.append(f"{partition}:{offset}")
         else:
             self.waiting += 1
@@ -122,20 +122,24 @@ def audit(
     `published`; then nothing that is merely on its way looks lost.
 
     Args:
-        outputs: Of the curator, each topic in the order of offsets.
+        outputs: Of the curator, each topic in the order of offsets, `reviews.curated` first.
         published: (partition, offset) of each record of `reviews.labeled`, by partition in order. Read last.
         committed: The curators' position in each partition of `reviews.labeled`.
         windows: The manifests in the order of `windows.closed`.
         kept_offsets: Offsets of a window's rows by its verified snapshot; raises SnapshotError.
     """
     origins, counts, curated = _Origins(), Counter[ReviewOutcome](), array("q")
+    reached = Counter(committed)
     for output in outputs:
         counts[output.outcome] += 1
         origins.write(output.partition, output.origin_offset)
         if output.outcome is ReviewOutcome.CURATED:
             curated.append(output.offset)
+            # The group's positions may be gone, e.g. expired. Only of the topic that is read first: what curators
+            # committed since then is in later topics alone, and its neighbours would look lost.
+            reached[output.partition] = max(reached[output.partition], output.origin_offset + 1)
     for partition, offset in published:
-        origins.publish(partition, offset, committed.get(partition, 0))
+        origins.publish(partition, offset, reached[partition])
     problems = [*_origin_problems(origins), *_order_problems(windows, curated)]
     for window in windows:
         problems += _window_problems(window, curated, kept_offsets)

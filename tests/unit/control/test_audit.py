@@ -74,6 +74,19 @@ def test_every_review_has_its_place() -> None:
     assert (report.windowed, report.kept, report.set_aside[SetAside.DUPLICATE], report.open) == (3, 2, 1, 2)
 
 
+def test_a_review_that_was_passed_over_is_missed_though_the_positions_are_gone() -> None:
+    outputs = [Output(CURATED, 0, 0, 0), Output(CURATED, 1, 0, 2)]
+    report = run(outputs, published=5, committed=0)
+    assert not report.ok
+    assert (report.unaccounted, report.waiting) == (1, 2)
+
+
+def test_what_curators_commit_during_the_audit_does_not_look_lost() -> None:
+    """The record 1 was curated after `reviews.curated` was read, and 2 rejected in the same transaction."""
+    report = run([Output(CURATED, 0, 0, 0), Output(REJECTED, 0, 0, 2)], published=3, committed=1)
+    assert (report.ok, report.waiting) == (True, 1)
+
+
 def test_a_stream_without_reviews_is_in_order() -> None:
     assert run([], published=0).ok
 
