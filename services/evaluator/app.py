@@ -14,9 +14,9 @@ import structlog
 
 from services.evaluator.alias import assert_alias, move_alias
 from services.evaluator.exam import Exam
+from services.evaluator.housekeeping import Housekeeping
 from services.evaluator.launcher import Scoring, ScoringProcess
 from services.evaluator.ledger import Ledger
-from services.evaluator.retention import expendable
 from services.evaluator.trial import Desk, Stage, Trial
 from services.evaluator.verdicts import refused, rollback_target, rolled_back
 from services.evaluator.windows import WindowBook
@@ -79,6 +79,7 @@ class Evaluator:
             backoff=Backoff(context.stopping),
             now=utc_now,
         )
+        self._housekeeping = Housekeeping(registry, context.settings.registry.keep_versions)
         self._candidates: deque[Record] = deque()
         self._commands: deque[Record] = deque()
         self._trial: Trial | None = None
@@ -96,7 +97,7 @@ class Evaluator:
         elif self._candidates:
             self._judge(self._candidates[0])
         elif self._tidy:
-            self._delete_weights()
+            self._tidy = self._housekeeping.step(self._ledger)
         self._watch()
 
     def close(self) -> None:
@@ -254,16 +255,6 @@ class Evaluator:
         group = self._settings.stream.identity(ROLE)
         for (topic, partition), records in self._consumer.lag().items():
             self._service_metrics.consumer_lag.labels(group, topic, str(partition)).set(records)
-
-    def _delete_weights(self) -> None:
-        """One version a step: the alias and the commands do not wait for a store."""
-        keep = self._settings.registry.keep_versions
-        versions = expendable(self._registry.versions(), self._ledger, keep)
-        if not versions:
-            self._tidy = False
-            return
-        log.info("deleting_weights", version=versions[-1])
-        self._registry.delete_weights(versions[-1])
 
 
 def read_ledger(settings: Settings) -> Ledger:
