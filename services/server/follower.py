@@ -12,13 +12,15 @@ from services.server.card import Card
 from services.server.champion import Champion, wanted
 from services.server.status import NO_MODEL, Status
 from services.server.swapper import Swapper, permanent
-from shared.errors import TidemillError
+from shared.errors import RetryableError, TidemillError
 from shared.events import ServerPhase
 from shared.metrics import ServerMetrics, ServiceMetrics, SwapOutcome
 from shared.retry import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, Stopped
 from shared.settings import Settings
 
 log = structlog.get_logger("follower")
+# Trying a model costs the one in service memory and processor time.
+FIRST_RELOAD_SECONDS, LONGEST_RELOAD_SECONDS = 10.0, 300.0
 
 
 class Ledger(Protocol):
@@ -144,7 +146,7 @@ class Follower(threading.Thread):
             raise
         except Exception as error:
             # Whatever a damaged model or a full disk raises, the old model goes on; only the kind decides on a retry.
-            self._attempt.failed(champion, for_good=permanent(error))
+            self._attempt.failed(champion, *_waits(error))
             self._metrics.swaps.labels(SwapOutcome.FAILED.value).inc()
             log.error("swap_failed", version=champion.version, error=f"{type(error).__name__}: {error}")
             self._status.enter(ServerPhase.FAILED, champion.version, str(error))
@@ -157,18 +159,27 @@ class _Attempt:
 
     def __init__(self) -> None:
         self._champion: Champion | None = None
-        self._wait_seconds, self._not_before = FIRST_WAIT_SECONDS, 0.0
+        self._wait_seconds, self._not_before = 0.0, 0.0
 
     def due(self, champion: Champion) -> bool:
         """Another champion, or one whose failure may have passed."""
         return champion != self._champion or time.monotonic() >= self._not_before
 
-    def failed(self, champion: Champion, for_good: bool) -> None:
-        """Notes a failure; `for_good`: only a new decision changes it."""
+    def failed(self, champion: Champion, first_seconds: float, longest_seconds: float) -> None:
+        """Notes a failure; waits double from the first to the longest."""
         if champion != self._champion:
-            self._champion, self._wait_seconds = champion, FIRST_WAIT_SECONDS
-        self._not_before = math.inf if for_good else time.monotonic() + self._wait_seconds
-        self._wait_seconds = min(2 * self._wait_seconds, LONGEST_WAIT_SECONDS)
+            self._champion, self._wait_seconds = champion, 0.0
+        self._wait_seconds = min(max(first_seconds, 2 * self._wait_seconds), longest_seconds)
+        self._not_before = time.monotonic() + self._wait_seconds
+
+
+def _waits(error: Exception) -> tuple[float, float]:
+    """The first and the longest seconds to wait after this failure; infinite: only a new decision changes it."""
+    if permanent(error):
+        return math.inf, math.inf
+    if isinstance(error, RetryableError):
+        return FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS
+    return FIRST_RELOAD_SECONDS, LONGEST_RELOAD_SECONDS
 
 
 def _same(champion: Champion, serving: Card | None) -> bool:

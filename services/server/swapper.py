@@ -20,7 +20,7 @@ from services.server.slots import ServedModel, Slot
 from services.server.status import Status
 from shared.classifier.digest import verify
 from shared.classifier.probe import KNOWN_QUESTIONS, prove
-from shared.errors import ModelError, RegistryRefusedError
+from shared.errors import ModelError
 from shared.events import ServerPhase, utc_now
 from shared.metrics import ServerMetrics, SwapOutcome
 from shared.registry import ModelVersion
@@ -29,6 +29,10 @@ from shared.settings import Settings
 log = structlog.get_logger("swapper")
 DIGEST_TAG = "tidemill.model_digest"
 WARM_CALLS = 3
+
+
+class WrongModelError(ModelError):
+    """Not the files that were decided on, or not the stream's labels: trying again finds the same."""
 
 
 class Source(Protocol):
@@ -73,8 +77,9 @@ class Swapper:
         """Puts the champion into service, or changes nothing.
 
         Raises:
-            ModelError, RegistryRefusedError: This model is not to be used; repeating is useless.
+            WrongModelError: This model is not to be used; repeating is useless.
             RegistryUnavailableError: MLflow is not there; try again later.
+            ModelError, RegistryRefusedError: It cannot be loaded, or does not answer, as things are; they may change.
         """
         began = time.monotonic()
         card = self._card(champion)
@@ -125,14 +130,16 @@ class Swapper:
         self._status.enter(ServerPhase.VERIFYING, card.version)
         try:
             verify(folder, card.digest)
-        except ModelError:
+        except ModelError as error:
             self._shelf.discard(card)
-            raise
+            raise WrongModelError(str(error)) from error
 
     def _serve(self, card: Card) -> Slot | None:
         """Loads, proves and switches; returns the retired slot."""
         self._status.enter(ServerPhase.LOADING, card.version)
         model = self._load(self._shelf.folder(card))
+        if tuple(model.labels) != self._labels:
+            raise WrongModelError(f"version {card.version} has labels {model.labels}, the stream {self._labels}")
         self._status.enter(ServerPhase.WARMING, card.version)
         within(self._patience, lambda: self._warm(model), f"version {card.version} answers the known questions")
         # Kept before it is switched to: a crash from here on restarts with a model that is proven, whichever it is.
@@ -156,16 +163,19 @@ class Swapper:
 
 
 def permanent(error: Exception) -> bool:
-    """Whether trying the same model again is useless."""
-    return isinstance(error, (ModelError, RegistryRefusedError))
+    """Whether trying the same model again is useless. A full memory or a busy machine are not the model's fault."""
+    return isinstance(error, WrongModelError)
 
 
 def within(seconds: float, call: Callable[[], None], promise: str) -> None:
     """Calls in a thread of its own, for at most so long: a hung model must not hang its caller.
 
     Raises:
-        ModelError: It took longer. Whatever the call raises is raised here.
+        ModelError: It took longer, or an earlier call for the same promise has not ended yet. Whatever the call raises
+            is raised here.
     """
+    if any(thread.name == promise for thread in threading.enumerate()):
+        raise ModelError(f"{promise}: an earlier attempt has not ended yet")  # each holds a whole model
     outcome: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
     def run() -> None:
@@ -176,10 +186,10 @@ def within(seconds: float, call: Callable[[], None], promise: str) -> None:
         else:
             outcome.put(None)
 
-    threading.Thread(target=run, name="warming", daemon=True).start()
+    threading.Thread(target=run, name=promise, daemon=True).start()
     try:
         error = outcome.get(timeout=seconds)
     except queue.Empty:
-        raise ModelError(f"{promise}: not within {seconds:.0f} s; it is not used") from None
+        raise ModelError(f"{promise}: not within {seconds:.0f} s") from None
     if error is not None:
         raise error

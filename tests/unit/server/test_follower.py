@@ -9,7 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from services.server.champion import Champion
 from services.server.follower import Follower
-from shared.errors import BrokerUnavailableError, RegistryUnavailableError
+from services.server.slots import ServedModel
+from shared.errors import BrokerUnavailableError, ModelError, RegistryUnavailableError
 from shared.events import ServerPhase
 from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.settings import load_settings
@@ -182,6 +183,32 @@ def test_a_failure_that_may_pass_is_not_hammered(story: Story, monkeypatch: pyte
     for _ in range(3):
         story.follower.step()
     assert story.failures() == 1
+
+
+def test_a_model_that_could_not_be_loaded_is_tried_again(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.server.follower.FIRST_RELOAD_SECONDS", 0.0)
+    story.promote("1", "positive")
+    with monkeypatch.context() as short_of_memory:
+        short_of_memory.setattr(story.bench.swapper, "_load", raise_model_error)
+        story.follower.step()
+    assert story.bench.status.now.phase is ServerPhase.FAILED
+    story.follower.step()
+    assert story.bench.answer() == ("1", "positive")
+    assert story.bench.registry.downloads == ["1"]
+
+
+def test_a_model_that_could_not_be_loaded_is_tried_again_slowly(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.server.follower.FIRST_RELOAD_SECONDS", 3600.0)
+    monkeypatch.setattr("services.server.follower.LONGEST_RELOAD_SECONDS", 3600.0)
+    monkeypatch.setattr(story.bench.swapper, "_load", raise_model_error)
+    story.promote("1", "positive")
+    for _ in range(3):
+        story.follower.step()
+    assert story.failures() == 1
+
+
+def raise_model_error(folder: Path) -> ServedModel:
+    raise ModelError(f"{folder}: cannot be loaded (MemoryError)")
 
 
 def test_a_restart_with_everybody_gone_serves_at_once(story: Story) -> None:

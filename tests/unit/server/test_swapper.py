@@ -12,10 +12,10 @@ from services.server.champion import Champion
 from services.server.shelf import Shelf
 from services.server.slots import Slot, Slots
 from services.server.status import Status
-from services.server.swapper import Swapper, permanent, within
+from services.server.swapper import Swapper, WrongModelError, permanent, within
 from shared.classifier.digest import model_digest
 from shared.classifier.model import Classifier
-from shared.errors import ModelError, RegistryUnavailableError
+from shared.errors import ModelError, RegistryRefusedError, RegistryUnavailableError
 from shared.events import ServerPhase, ServerState
 from shared.health import Health
 from shared.metrics import ServerMetrics, ServiceMetrics
@@ -127,15 +127,16 @@ def test_files_that_are_not_the_ones_decided_on_are_refused(bench: Bench) -> Non
     damaged = bytearray(weights.read_bytes())
     damaged[-1] ^= 1
     weights.write_bytes(damaged)
-    with pytest.raises(ModelError, match="digest"):
+    with pytest.raises(WrongModelError, match="digest") as caught:
         bench.swapper.take_over(champion)
+    assert permanent(caught.value)
     assert bench.answer() == ("1", "positive")
     assert [known.version for known in bench.shelf.last()] == ["1"]
 
 
 def test_a_model_with_other_labels_is_refused(bench: Bench) -> None:
     bench.swapper.take_over(bench.registry.add("1", "positive"))
-    with pytest.raises(ModelError, match="labels"):
+    with pytest.raises(WrongModelError, match="labels"):
         bench.swapper.take_over(bench.registry.add("2", "good", labels=("bad", "good")))
     assert bench.answer() == ("1", "positive")
 
@@ -207,10 +208,17 @@ def test_freshness_is_measured_when_a_model_first_serves_and_not_after_a_restart
     assert bench.freshness_count() == 0
 
 
-def test_only_what_is_wrong_with_the_model_is_permanent() -> None:
-    assert permanent(ModelError("x"))
-    assert not permanent(RegistryUnavailableError("x"))
-    assert not permanent(OSError("no space left on device"))
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelError("cannot be loaded (MemoryError)"),
+        RegistryUnavailableError("x"),
+        RegistryRefusedError("x"),
+        OSError("no space left on device"),
+    ],
+)
+def test_what_may_not_be_the_models_fault_is_not_permanent(error: Exception) -> None:
+    assert not permanent(error)
 
 
 def test_a_model_that_never_answers_is_given_up() -> None:
@@ -221,6 +229,8 @@ def test_a_model_that_never_answers_is_given_up() -> None:
 
     with pytest.raises(ModelError, match="not within"):
         within(0.01, hang, "it answers")
+    with pytest.raises(ModelError, match="has not ended"):
+        within(20, hang, "it answers")
     forever.set()
 
 
@@ -229,4 +239,4 @@ def test_what_a_model_raises_is_raised() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        within(20, fail, "it answers")
+        within(20, fail, "it fails")
