@@ -7,9 +7,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from services.ingestor import quality
-from services.ingestor.labels import LabelMap, UnknownLabelError
 from services.ingestor.split import side_of
 from shared.events import CuratedReview, LabeledReview, Origin, RejectionReason, SplitRecord, UnlabeledReview
+from shared.labels import LabelMap, UnknownLabelError
 from shared.settings import IngestorSettings, StreamSettings
 from shared.text import NORMALISER_VERSION, canonical, normalise, prepare
 from shared.topics import MAX_REVIEW_BYTES

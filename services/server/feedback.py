@@ -6,6 +6,7 @@ from services.server.store import PredictionStore
 from shared.envelope import encode
 from shared.errors import RecordError
 from shared.events import LabeledReview, utc_now
+from shared.labels import Label, LabelMap
 from shared.metrics import ServerMetrics
 from shared.settings import StreamSettings
 from shared.topics import REVIEWS_LABELED, Topic
@@ -15,10 +16,6 @@ SOURCE = "feedback"
 
 class UnknownPredictionError(RecordError):
     """No such prediction is remembered."""
-
-
-class UnknownLabelError(RecordError):
-    """The label is not one of the stream's."""
 
 
 class Delivers(Protocol):
@@ -34,10 +31,10 @@ class Feedback:
     def __init__(
         self, stream: StreamSettings, store: PredictionStore, outbox: Delivers, metrics: ServerMetrics
     ) -> None:
-        self._names = {label: label for label in stream.labels} | stream.aliases
-        self._labels, self._store, self._outbox, self._metrics = stream.labels, store, outbox, metrics
+        self._labels = LabelMap(stream.labels, stream.aliases)
+        self._store, self._outbox, self._metrics = store, outbox, metrics
 
-    def report(self, prediction_id: str, label: str) -> str:
+    def report(self, prediction_id: str, label: Label) -> str:
         """Publishes one label and returns its class name once Kafka has it. Blocks: call it off the loop.
 
         The review's id is that of the prediction, so that a repeated report is a duplicate and counts once.
@@ -46,8 +43,7 @@ class Feedback:
             UnknownLabelError, UnknownPredictionError: The report is wrong; repeating it will not help.
             BrokerUnavailableError: Nothing was promised; report again later.
         """
-        if (name := self._names.get(label)) is None:
-            raise UnknownLabelError(f"label {label!r} is not one of {list(self._labels)}")
+        name = self._labels.class_name(label)
         if (remembered := self._store.find(prediction_id)) is None:
             raise UnknownPredictionError(f"prediction {prediction_id!r} is not remembered here; publish text and label")
         review = LabeledReview(

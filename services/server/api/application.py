@@ -31,6 +31,7 @@ from services.server.engine import Engine
 from services.server.slots import NoModelError
 from services.server.status import Status
 from shared.health import STALLED_SECONDS, Health
+from shared.labels import Label
 from shared.metrics import RequestOutcome, ServerMetrics
 from shared.settings import ServerSettings, Settings
 
@@ -43,7 +44,7 @@ Responses = dict[int | str, dict[str, Any]]
 class ReportsLabels(Protocol):
     """Takes true labels."""
 
-    def report(self, prediction_id: str, label: str) -> str:
+    def report(self, prediction_id: str, label: Label) -> str:
         """Publishes one label and returns its class name."""
 
 

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from services.server.card import Card
 from services.server.engine import Prediction, Predictions
 from shared.events import ServerPhase
+from shared.labels import Label
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]  # something other than white space
 
@@ -81,7 +82,7 @@ class FeedbackRequest(Body):
     """The true label of a served prediction."""
 
     prediction_id: str = Field(min_length=1, max_length=200)
-    label: str = Field(min_length=1, max_length=200, description="A class name or one of its aliases.")
+    label: Label = Field(description="As in `reviews.labeled`: a class name, one of its aliases or a class number.")
 
 
 class FeedbackResponse(BaseModel):

@@ -11,9 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from services.server.batcher import OverloadedError, TimedOutError
-from services.server.feedback import UnknownLabelError, UnknownPredictionError
+from services.server.feedback import UnknownPredictionError
 from services.server.slots import NoModelError
 from shared.errors import BrokerRefusedError, BrokerUnavailableError
+from shared.labels import UnknownLabelError
 from shared.metrics import RequestOutcome
 
 MEDIA_TYPE = "application/problem+json"

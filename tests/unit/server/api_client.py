@@ -12,12 +12,13 @@ from prometheus_client import CollectorRegistry
 from services.server.api.application import Parts, build_api
 from services.server.card import Card
 from services.server.engine import Engine
-from services.server.feedback import UnknownLabelError, UnknownPredictionError
+from services.server.feedback import UnknownPredictionError
 from services.server.slots import Slot, Slots
 from services.server.status import Status
 from shared.errors import BrokerUnavailableError
 from shared.events import ServerPhase, SplitRecord
 from shared.health import Health
+from shared.labels import Label, UnknownLabelError
 from shared.lineage import Lineage
 from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.settings import Settings, load_settings
@@ -48,14 +49,14 @@ class FakeFeedback:
     def __init__(self) -> None:
         self.gone = False
 
-    def report(self, prediction_id: str, label: str) -> str:
+    def report(self, prediction_id: str, label: Label) -> str:
         if label not in ("negative", "positive"):
             raise UnknownLabelError(f"label {label!r} is not known")
         if prediction_id != "known":
             raise UnknownPredictionError(f"prediction {prediction_id!r} is not remembered")
         if self.gone:
             raise BrokerUnavailableError("Kafka has not answered")
-        return label
+        return str(label)
 
 
 class Api:

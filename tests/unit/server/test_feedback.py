@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.server.feedback import Feedback, UnknownLabelError, UnknownPredictionError
+from services.server.feedback import Feedback, UnknownPredictionError
 from services.server.store import PredictionStore
 from shared.errors import BrokerUnavailableError
 from shared.events import LabeledReview
+from shared.labels import Label, UnknownLabelError
 from shared.metrics import ServerMetrics
 from shared.settings import StreamSettings
 from shared.topics import REVIEWS_LABELED, Topic
@@ -43,10 +44,16 @@ def test_a_label_becomes_a_review_of_the_text_that_was_answered(tmp_path: Path) 
     assert registry.get_sample_value("tidemill_feedback_total") == 1
 
 
+@pytest.mark.parametrize("label", ["positive", "POS", " Pos ", "1", 1, 1.0, True, "true"])
+def test_a_label_may_be_written_as_on_the_topic(tmp_path: Path, label: Label) -> None:
+    reports, _ = feedback(tmp_path, FakeOutbox())
+    assert reports.report("p1", label) == "positive"
+
+
 def test_unknown_labels_and_predictions_are_not_published(tmp_path: Path) -> None:
     outbox = FakeOutbox()
     reports, _ = feedback(tmp_path, outbox)
-    with pytest.raises(UnknownLabelError, match=r"'so-so' is not one of \['negative', 'positive'\]"):
+    with pytest.raises(UnknownLabelError, match="'so-so' is unknown"):
         reports.report("p1", "so-so")
     with pytest.raises(UnknownPredictionError):
         reports.report("p2", "negative")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.ingestor.labels import Label, LabelMap, UnknownLabelError
 from shared.errors import ConfigurationError
+from shared.labels import Label, LabelMap, UnknownLabelError
 
 SENTIMENT = LabelMap(("negative", "positive"), {"neg": "negative", "pos": "positive", "fresh": "positive"})
 STARS = LabelMap(("1", "2", "3", "4", "5"), {"worst": "1"})
@@ -18,6 +18,10 @@ def test_many_spellings_mean_positive(label: Label) -> None:
 @pytest.mark.parametrize("label", [0, 0.0, -0.0, False, "0", "negative", "NEG", "False"])
 def test_many_spellings_mean_negative(label: Label) -> None:
     assert SENTIMENT.class_id(label) == 0
+
+
+def test_a_spelling_has_the_name_of_its_class() -> None:
+    assert [SENTIMENT.class_name(label) for label in ("POS", "1", 0)] == ["positive", "positive", "negative"]
 
 
 def test_null_is_text_without_a_label() -> None:

@@ -37,8 +37,17 @@ class LabelMap:
         Raises:
             UnknownLabelError: Naming the label and what is known.
         """
-        if label is None:
-            return None
+        return None if label is None else self._find(label)
+
+    def class_name(self, label: Label) -> str:
+        """The class as it is called in `labels`.
+
+        Raises:
+            UnknownLabelError: Naming the label and what is known.
+        """
+        return self.labels[self._find(label)]
+
+    def _find(self, label: Label) -> int:
         found = self._ids.get(_key(label))
         if found is None:
             raise UnknownLabelError(f"label {str(label)[:100]!r} is unknown; known: {', '.join(sorted(self._ids))}")
