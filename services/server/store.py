@@ -36,22 +36,24 @@ class Remembered:
 
 
 class PredictionStore:
-    """Remembers the latest answers. Writing never blocks one; on a full disk they are forgotten, and still given."""
+    """Remembers the latest answers. Writing never blocks one; on a full disk they are forgotten, and still given.
+
+    A file that cannot be opened is set aside as `NAME.damaged`; if nothing can be kept, nothing is found.
+    """
 
     def __init__(self, path: Path, rows: int) -> None:
         """Opens or creates the file; `rows` is the most that is kept."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._rows = path, rows
         self._waiting: queue.Queue[Prediction | None] = queue.Queue(WAITING_ROWS)
         self._unwritten: dict[str, Remembered] = {}
-        with closing(self._connect()) as connection:
-            connection.execute(_TABLE)
+        self._is_usable = self._opens() or (self._set_aside() and self._opens())
         self._writer = threading.Thread(target=self._write, name="store", daemon=True)
-        self._writer.start()
+        if self._is_usable:
+            self._writer.start()
 
     def keep(self, predictions: Sequence[Prediction]) -> None:
         """Remembers them, at once for `find`, soon on disk."""
-        for prediction in predictions:
+        for prediction in predictions if self._is_usable else ():
             answer = prediction.answer
             self._unwritten[prediction.prediction_id] = Remembered(answer.text, prediction.version, answer.label)
             try:
@@ -63,15 +65,45 @@ class PredictionStore:
         """The prediction, or None if it was never given here or is too old. Reads the disk: call it off the loop."""
         if (unwritten := self._unwritten.get(prediction_id)) is not None:
             return unwritten
-        with closing(self._connect()) as connection:
-            row = connection.execute(_SELECT, (prediction_id,)).fetchone()
+        if not self._is_usable:
+            return None
+        try:
+            with closing(self._connect()) as connection:
+                row = connection.execute(_SELECT, (prediction_id,)).fetchone()
+        except sqlite3.Error as error:
+            log.warning("predictions_not_read", error=str(error))
+            return None
         return Remembered(*row) if row else None
 
     def close(self, seconds: float = 5.0) -> None:
         """Writes what waits, within the time given."""
+        if not self._is_usable:
+            return
         with suppress(queue.Full):
             self._waiting.put(None, timeout=seconds)
         self._writer.join(seconds)
+
+    def _opens(self) -> bool:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(self._connect()) as connection:
+                connection.execute(_TABLE)
+        except (sqlite3.Error, OSError) as error:
+            log.error("predictions_unusable", file=str(self._path), error=str(error))
+            return False
+        return True
+
+    def _set_aside(self) -> bool:
+        """Moves the file out of the way, with its journal: a new file must not be repaired from the old one's."""
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                found = Path(f"{self._path}{suffix}")
+                if found.exists():
+                    found.replace(f"{found}.damaged")
+        except OSError as error:
+            log.error("predictions_not_set_aside", file=str(self._path), error=str(error))
+            return False
+        return True
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=5.0, isolation_level=None)

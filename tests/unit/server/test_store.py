@@ -29,6 +29,32 @@ def test_only_the_latest_rows_are_kept(tmp_path: Path) -> None:
     assert kept == [7, 8, 9]
 
 
+def test_a_damaged_file_is_set_aside_with_its_journal(tmp_path: Path) -> None:
+    for name in ("store.sqlite", "store.sqlite-wal"):
+        (tmp_path / name).write_bytes(b"no database" * 1000)
+    store = PredictionStore(tmp_path / "store.sqlite", rows=3)
+    store.keep([prediction("a")])
+    store.close()
+    assert store.find("a") is not None
+    assert {path.name for path in tmp_path.glob("*.damaged")} >= {"store.sqlite.damaged"}
+    assert (tmp_path / "store.sqlite.damaged").read_bytes() == b"no database" * 1000
+
+
+def test_where_nothing_can_be_kept_nothing_is_found_and_nobody_fails(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file where the folder should be")
+    store = PredictionStore(tmp_path / "folder" / "store.sqlite", rows=3)
+    store.keep([prediction("a")])
+    assert store.find("a") is None
+    store.close()
+
+
+def test_a_file_damaged_later_finds_nothing(tmp_path: Path) -> None:
+    store = PredictionStore(tmp_path / "store.sqlite", rows=3)
+    store.close()
+    (tmp_path / "store.sqlite").write_bytes(b"no database" * 1000)
+    assert store.find("a") is None
+
+
 def test_a_table_that_cannot_be_written_fails_nobody(tmp_path: Path) -> None:
     store = PredictionStore(tmp_path / "store.sqlite", rows=3)
     with store._connect() as connection:
