@@ -25,9 +25,13 @@ from shared.errors import ConfigurationError, ExitCode, UnreachableError
 from shared.registry import Registry
 from shared.settings import CONFIG_VARIABLE, Settings
 
-# A row is cheap to score and dear to train on, so the demo holds many out.
+# A row is cheap to score and dear to train on, so the demo holds many out. It replays as many rows as are new: its
+# windows are small, and products alone would wash out what was learned of movies.
 SETTINGS = f"""\
 home = "{{home}}"
+
+[training]
+replay_share = 1.0
 
 [ingestor.split]
 holdout_share = 450
