@@ -38,7 +38,7 @@ class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]
 
 
 class GroupConsumer:
-    """A member of a consumer group. Offsets move only inside a producer's transaction or by `commit`."""
+    """A member of a consumer group. Offsets move only inside a producer's transaction, by `commit`, or when placed."""
 
     def __init__(self, settings: Settings, role: str, topics: Iterable[Topic], start: StartOffset) -> None:
         """Joins the group `PREFIX.ROLE` on its first poll.
@@ -84,14 +84,18 @@ class GroupConsumer:
         return records
 
     def _place(self, lost: Mapping[TopicPartition, int | None]) -> list[Record]:
-        """Seeks every partition without a usable offset to where `start` says; there are no records yet."""
+        """Seeks every partition without a usable offset to where `start` says, for good; there are no records yet."""
         beginnings = self._raw.beginning_offsets(list(lost))
         ends = self._raw.end_offsets(list(lost))
+        placed: dict[Partition, int] = {}
         for tp, offset in lost.items():
             start = self._start((tp.topic, tp.partition), beginnings[tp], ends[tp])
             level = log.info if offset is None else log.warning
             level("offset_placed", topic=tp.topic, partition=tp.partition, had=offset, start=start)
             self._raw.seek(tp, start)
+            placed[(tp.topic, tp.partition)] = start
+        # Or a later rewind would place them anew, perhaps behind what was read meanwhile and not carried out.
+        self.commit(placed)
         return []
 
     def rewind(self) -> None:
