@@ -84,7 +84,6 @@ class WindowerLoop:
         """Forgets all that was read and is not committed."""
         self._reviews: deque[Record] = deque()
         self._orders: deque[_Order] = deque()
-        self._behind = False
 
     def _resume(self) -> None:
         """Starts over from what is committed; repeated by the next step if anything fails."""
@@ -121,7 +120,6 @@ class WindowerLoop:
     def _take(self, records: list[Record]) -> None:
         self._reviews.extend(record for record in records if record.topic == self._curated[0])
         self._orders.extend(_orders(record for record in records if record.topic == self._commands[0]))
-        self._behind = len(records) >= self._settings.kafka.max_poll_records
 
     def _work(self, producer: TransactionalProducer) -> None:
         """Adds every review read, closing as soon as a trigger or an order says so. Repeatable after any error."""
@@ -132,7 +130,8 @@ class WindowerLoop:
                 self._add(self._reviews[0])
                 self._reviews.popleft()
                 self._metrics.windowed.inc()
-        now = None if self._behind else utc_now()
+        # A poll may bring little of a backlog, so its size does not say whether there is more.
+        now = utc_now() if self._all_read() else None
         while closing := self._windower.due(now) or self._ordered_now():
             self._close(producer, closing)
 
@@ -151,7 +150,10 @@ class WindowerLoop:
 
     def _ordered_now(self) -> Closing | None:
         """An operator's reason to close the window, once every review before the order has been read."""
-        return self._order() if self._orders and self._consumer.lag().get(self._curated) == 0 else None
+        return self._order() if self._orders and self._all_read() else None
+
+    def _all_read(self) -> bool:
+        return self._consumer.lag().get(self._curated) == 0
 
     def _order(self) -> Closing | None:
         """The oldest order that has an effect. Those without are committed, lest a restart carries them out."""
