@@ -1,12 +1,17 @@
 """Where the ingestor starts to read when its group's offsets are not there, and what the stream was begun with."""
 
+import structlog
+
 from services.ingestor.split import check_same
 from shared.envelope import decode
+from shared.errors import UnreadableRecordError
 from shared.events import ClosedWindow, SplitRecord
 from shared.kafka import Partition, Record, iterate_topic, read_newest
 from shared.provenance import SPLIT_HEADER, read_origin
 from shared.settings import Settings
 from shared.topics import REVIEWS_CURATED, REVIEWS_REJECTED, REVIEWS_UNLABELED, WINDOWS_CLOSED
+
+log = structlog.get_logger("ingestor")
 
 CURATOR_OUTPUTS = (REVIEWS_CURATED, REVIEWS_UNLABELED, REVIEWS_REJECTED)
 
@@ -42,9 +47,23 @@ class WindowerStart:
 
 
 def newest_manifests(settings: Settings, count: int) -> list[ClosedWindow]:
-    """The last windows, the oldest first."""
-    records = read_newest(settings, "ingestor.manifests", WINDOWS_CLOSED, count)
-    return [decode(ClosedWindow, record.value, record.where()) for record in records]
+    """The last windows, the oldest first. What is no manifest is passed over, as by the retrainer."""
+    asked = count
+    while True:
+        records = read_newest(settings, "ingestor.manifests", WINDOWS_CLOSED, asked)
+        manifests = [manifest for record in records if (manifest := read_manifest(record))]
+        if len(manifests) >= count or len(records) < asked:
+            return manifests[-count:]
+        asked *= 2
+
+
+def read_manifest(record: Record) -> ClosedWindow | None:
+    """The manifest in a record of `windows.closed`; None, and an error in the log, if it holds another's bytes."""
+    try:
+        return decode(ClosedWindow, record.value, record.where())
+    except UnreadableRecordError as error:
+        log.error("record_passed_over", error=str(error))
+        return None
 
 
 def check_split(settings: Settings, split: SplitRecord) -> None:

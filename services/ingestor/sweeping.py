@@ -4,11 +4,11 @@ import time
 
 import structlog
 
+from services.ingestor.beginnings import read_manifest
 from shared.archive import Archive
-from shared.envelope import decode
-from shared.events import ClosedWindow
 from shared.kafka import iterate_topic
 from shared.service import Context
+from shared.settings import Settings
 from shared.topics import WINDOWS_CLOSED
 
 log = structlog.get_logger("sweep")
@@ -30,13 +30,19 @@ class SweepLoop:
         if time.monotonic() < self._due:
             self._stopping.wait(PULSE_SECONDS)
             return
-        for path in self._archive.sweep(self._known(), self._settings.archive.orphan_seconds):
+        for path in self._archive.sweep(known_paths(self._settings), self._settings.archive.orphan_seconds):
             log.info("orphan_deleted", path=path)
         self._due = time.monotonic() + PERIOD_SECONDS
 
-    def _known(self) -> set[str]:
-        records = iterate_topic(self._settings, "ingestor.sweep", WINDOWS_CLOSED)
-        return {decode(ClosedWindow, record.value, record.where()).snapshot.path for record in records}
-
     def close(self) -> None:
         """Holds nothing open."""
+
+
+def known_paths(settings: Settings) -> set[str]:
+    """The snapshots that manifests name; none if a record cannot be read, since it may name any."""
+    paths = set[str]()
+    for record in iterate_topic(settings, "ingestor.sweep", WINDOWS_CLOSED):
+        if (manifest := read_manifest(record)) is None:
+            return set()
+        paths.add(manifest.snapshot.path)
+    return paths
