@@ -50,11 +50,6 @@ class Slot:
             raise NoModelError(f"model version {self.card.version} was retired; ask again")
         return self._model
 
-    @property
-    def in_flight(self) -> int:
-        """Requests under way."""
-        return self._in_flight
-
     @contextmanager
     def occupied(self) -> Iterator["Slot"]:
         """Keeps the model until the block ends."""

@@ -224,8 +224,10 @@ def test_a_model_at_work_is_kept_though_everybody_left() -> None:
             assert batcher.busy_seconds() > 0
             first.cancel()
             await asyncio.gather(first, return_exceptions=True)
-            assert model.in_flight == 1
+            draining = asyncio.create_task(model.drained())
+            await asyncio.sleep(0)
+            assert not draining.done()
             ask.gate.set()
-            await model.drained()
+            await draining
 
     run(story)
