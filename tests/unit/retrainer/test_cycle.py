@@ -122,10 +122,14 @@ def until(cycle: Cycle, reached: Callable[[], bool]) -> Candidate | None:
         if reached():
             return cycle.advance()
         cycle.advance()
-        for thread in threading.enumerate():
-            if thread.name == "retrainer-background":
-                thread.join()
+        join_background()
     raise AssertionError(f"still {cycle.phase} after {STEPS} steps")
+
+
+def join_background() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "retrainer-background":
+            thread.join()
 
 
 def test_a_window_becomes_a_candidate(harness: Harness) -> None:
@@ -135,6 +139,7 @@ def test_a_window_becomes_a_candidate(harness: Harness) -> None:
         phases.append(cycle.phase)
         if cycle.advance() is not None:
             break
+        join_background()
     assert list(dict.fromkeys(phases)) == ["waiting", "preparing", "training", "registering", "done"]
     assert finish(cycle) == cycle.advance()
     assert harness.value("tidemill_training_steps_total") == 8
