@@ -27,10 +27,10 @@ format: setup  ## Put the code into the house's style
 	$(BIN)/ruff format $(CODE)
 
 test: setup  ## Unit, integration and end-to-end tests
-	$(BIN)/pytest tests/unit tests/integration tests/e2e -m 'not slow and not chaos' $(ARGS)
+	$(BIN)/pytest tests/unit tests/integration tests/e2e -m 'not slow and not chaos' -n 2 --dist loadfile $(ARGS)
 
 chaos: setup  ## Kill every service and the broker under load, then audit
-	$(BIN)/pytest tests/chaos tests/e2e -m 'slow or chaos' $(ARGS)
+	$(BIN)/pytest tests/chaos tests/integration tests/e2e -m 'slow or chaos' $(ARGS)
 
 demo: setup  ## The whole story on real reviews; ARGS="--report report.json"
 	$(BIN)/tidemill demo $(ARGS)
