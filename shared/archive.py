@@ -113,15 +113,15 @@ class Archive:
     def sweep(self, known: Collection[str], older_than_seconds: float) -> list[str]:
         """Deletes this stream's files that no manifest names and that are older than the given age.
 
-        Without any manifest nothing is deleted: Kafka may be a new one beside an archive that is not.
+        Files older than all that manifests name stay: Kafka may be a new one beside an archive that is not.
 
         Args: known: `Snapshot.path` of every manifest; these stay whatever their age.
         Returns: the deleted paths, below the root like `Snapshot.path`.
         """
-        if not known:
-            return []
         with _store_errors(f"sweeping the archive {self._url}"):
-            orphans = [path for path in self._files() if path not in known and self._age(path) > older_than_seconds]
+            ages = {path: self._age(path) for path in self._files()}
+            oldest_known = max((age for path, age in ages.items() if path in known), default=0.0)
+            orphans = [path for path in ages if path not in known and older_than_seconds < ages[path] <= oldest_known]
             for path in orphans:
                 self._store.rm_file(self._full(path))
         return orphans

@@ -208,9 +208,17 @@ def test_a_sweep_leaves_young_orphans_to_their_manifest(archive: Archive) -> Non
 
 def test_a_sweep_leaves_the_snapshots_of_other_streams(url: str) -> None:
     ours, theirs = archive_at(url, "ours"), archive_at(url, "theirs")
-    snapshot, orphan = theirs.write("w-0000000000", ROWS), ours.write("w-0000000000", ROWS)
-    assert ours.sweep(["another"], 0) == [orphan.path]
+    snapshot, kept = theirs.write("w-0000000000", ROWS), ours.write("w-0000000000", ROWS)
+    orphan = ours.write("w-0000000000", ROWS[:-1])
+    assert ours.sweep([kept.path], 0) == [orphan.path]
     assert theirs.read(snapshot) == ROWS
+
+
+def test_what_is_older_than_every_manifest_stays(archive: Archive) -> None:
+    """It belongs to manifests of a Kafka that was made anew since."""
+    old, kept = archive.write("w-0000000000", ROWS[:-1]), archive.write("w-0000000000", ROWS)
+    assert archive.sweep([kept.path], 0) == []
+    assert archive.read(old) == ROWS[:-1]
 
 
 def test_without_any_manifest_nothing_is_swept(archive: Archive) -> None:
