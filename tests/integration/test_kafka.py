@@ -154,7 +154,7 @@ def test_outputs_and_positions_appear_together(settings: Settings, opened: ExitS
     copy(consumer, producer, records)
     admin = keep(opened, Admin(settings))
     assert values(read_topic(settings, "test", REVIEWS_CURATED)) == [b"a", b"b", b"c"]
-    assert admin.group_offsets("copier") == next_offsets(records)
+    assert admin.group_offsets("copier").items() >= next_offsets(records).items()
 
 
 def test_an_error_in_a_transaction_leaves_nothing_and_reads_again(settings: Settings, opened: ExitStack) -> None:
