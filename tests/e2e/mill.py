@@ -150,20 +150,18 @@ class Stream:
     failures: list[str] = field(default_factory=list)
 
 
-def ask_forever(mill: Mill, texts: Iterator[str], stopping: threading.Event, may_be_away: bool) -> Stream:
-    """Asks until stopped. `may_be_away`: a refused connection is no failure, as when the server itself is killed."""
+def ask_forever(mill: Mill, texts: Iterator[str], stopping: threading.Event, away: threading.Event) -> Stream:
+    """Asks until stopped. While `away` is set, as when the server itself was killed, no answer is no failure."""
     stream = Stream()
     with mill.http() as client:
         while not stopping.wait(0.1):
-            text = next(texts)
+            text, excused = next(texts), away.is_set()
             try:
                 response = client.post("/v1/predict", json={"text": text})
                 response.raise_for_status()
                 answer = response.json()
                 stream.answers.append((text, answer["predictions"][0]["label"], answer["model"]["version"]))
-            except (httpx.ConnectError, httpx.ReadError, httpx.RemoteProtocolError) as error:
-                if not may_be_away:
-                    stream.failures.append(repr(error))
             except httpx.HTTPError as error:
-                stream.failures.append(repr(error))
+                if not excused and not away.is_set():
+                    stream.failures.append(repr(error))
     return stream
