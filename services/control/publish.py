@@ -101,7 +101,8 @@ def read_rows(path: str, file_format: FileFormat) -> Iterator[dict[str, Any]]:
 
 def _parquet_rows(path: str) -> Iterator[dict[str, Any]]:
     source = pyarrow.BufferReader(sys.stdin.buffer.read()) if path == "-" else path
-    for batch in pyarrow.parquet.ParquetFile(source).iter_batches(batch_size=1000):
+    # One thread: Arrow's workers would hold Python's bytes at exit, and abort (apache/arrow issue 33975).
+    for batch in pyarrow.parquet.ParquetFile(source, pre_buffer=False).iter_batches(batch_size=1000, use_threads=False):
         yield from batch.to_pylist()
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -245,3 +247,24 @@ def test_a_sweep_takes_what_a_killed_writer_left(tmp_path: Path) -> None:
     snapshot = archive.write("w-0000000000", ROWS)
     (tmp_path / "tidemill" / "windows" / ".0.draft").write_bytes(b"half a wind")
     assert archive.sweep([snapshot.path], 0) == ["tidemill/windows/.0.draft"]
+
+
+COUNT_ARROWS_THREADS = """
+import sys
+from pathlib import Path
+from shared.archive import Archive
+from shared.events import Snapshot
+from shared.settings import Settings
+
+archive = Archive(Settings.model_validate({"archive": {"url": sys.argv[1]}}))
+before = len(list(Path("/proc/self/task").iterdir()))
+assert len(archive.read(Snapshot.model_validate_json(sys.argv[2]))) == 50
+print(len(list(Path("/proc/self/task").iterdir())) - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are counted in Linux's /proc")
+def test_reading_leaves_no_thread_that_could_abort_the_process_at_its_end(tmp_path: Path) -> None:
+    snapshot = archive_at(str(tmp_path)).write("w-0", ROWS)
+    command = [sys.executable, "-c", COUNT_ARROWS_THREADS, str(tmp_path), snapshot.model_dump_json()]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip() == "0"
