@@ -299,6 +299,8 @@ class Decision(Event):
     need_rows: NonNegativeInt | None = None
     champion_before: str | None
     champion_after: str | None
+    anchor: str | None = Field(None, description="After this entry: the last version proven better than its anchor.")
+    looked_window_id: str | None = Field(None, description="Newest window whose hold-out was looked at.")
     run_id: str | None = None
     model_digest: Sha256 | None = Field(None, description="Digest of `version`'s files.")
     terms: tuple[TermResult, ...] = ()
@@ -326,11 +328,12 @@ class ServedPrediction(Event):
 
 
 class CommandKind(StrEnum):
-    """What an operator may ask of the services."""
+    """What an operator, or the monitor, may ask of the services. `drift` closes the open window early."""
 
     CLOSE_WINDOW = "close_window"
     RELEASE_WINDOW = "release_window"
     ROLLBACK = "rollback"
+    DRIFT = "drift"
 
 
 class Command(Event):
@@ -340,6 +343,7 @@ class Command(Event):
     command_id: str
     kind: CommandKind
     target: str | None = Field(None, description="Window id or version; null: the open window / the version before.")
+    against: str | None = Field(None, description="A rollback only while this version is champion; null: whichever is.")
     who: str = Field(min_length=1)
     why: str = Field(min_length=1)
     issued_at: datetime
