@@ -35,6 +35,7 @@ from shared.kafka import (
     next_offsets,
     read_topic,
 )
+from shared.lag import LagReport
 from shared.metrics import EvaluatorMetrics
 from shared.registry import Registry
 from shared.retry import Backoff
@@ -50,7 +51,6 @@ Client = TypeVar("Client", TransactionalProducer, Follower)
 ROLE = "evaluator"
 # Candidates in memory beyond which no more are read. A rollback behind them is read later.
 MOST_WAITING = 100
-LAG_SECONDS = 5.0
 
 
 class Evaluator:
@@ -67,7 +67,7 @@ class Evaluator:
         launch: Callable[[Exam], Scoring],
     ) -> None:
         """Args: ledger: read after the producer was opened, so that no predecessor can still add to it."""
-        self._settings, self._service_metrics, self._ledger = context.settings, context.metrics, ledger
+        self._settings, self._ledger = context.settings, ledger
         self._registry, self._producer, self._consumer, self._manifests = registry, producer, consumer, manifests
         self._metrics = EvaluatorMetrics(context.registry)
         self._desk = Desk(
@@ -85,7 +85,8 @@ class Evaluator:
         self._trial: Trial | None = None
         self._arrived = time.monotonic()
         self._tidy = False
-        self._alias_due = self._lag_due = 0.0
+        self._alias_due = 0.0
+        self._lag = LagReport(consumer, context.metrics.consumer_lag, context.settings.stream.identity(ROLE))
         self._show_champion()
         log.info("ledger_read", number=ledger.number, champion=ledger.champion)
 
@@ -233,10 +234,8 @@ class Evaluator:
 
     def _watch(self) -> None:
         """Compares alias and ledger, and measures the lag, when it is time."""
+        self._lag.update()
         now = time.monotonic()
-        if now >= self._lag_due:
-            self._lag_due = now + LAG_SECONDS
-            self._measure_lag()
         if now >= self._alias_due and self._alias_is_ours_to_judge():
             assert_alias(self._registry, self._ledger.champion, self._metrics)
             self._alias_due = now + self._settings.evaluator.assert_alias_seconds
@@ -250,11 +249,6 @@ class Evaluator:
             commands = CONTROL_COMMANDS.full_name(self._settings.stream.prefix)
             return self._trial.stage is Stage.SCORE and not lag.get((commands, 0))
         return not self._candidates and not any(lag.values())
-
-    def _measure_lag(self) -> None:
-        group = self._settings.stream.identity(ROLE)
-        for (topic, partition), records in self._consumer.lag().items():
-            self._service_metrics.consumer_lag.labels(group, topic, str(partition)).set(records)
 
 
 def read_ledger(settings: Settings) -> Ledger:

@@ -5,11 +5,11 @@ from collections import Counter
 
 from services.ingestor.beginnings import CuratorStart, check_split
 from services.ingestor.curator import Curator, Judgement, Rejected
-from services.ingestor.lag import LagReport
 from services.ingestor.outputs import rejected_record, split_header
 from shared.envelope import trace_parent
 from shared.events import CuratedReview, Origin, RejectionReason, UnlabeledReview
 from shared.kafka import GroupConsumer, Record, Transaction, TransactionalProducer, next_offsets
+from shared.lag import LagReport
 from shared.metrics import IngestorMetrics, ReviewOutcome
 from shared.provenance import origin_header
 from shared.service import Context

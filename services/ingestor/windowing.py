@@ -15,7 +15,6 @@ import structlog
 
 from services.ingestor.beginnings import WindowerStart, check_record, check_split, newest_manifests
 from services.ingestor.duplicates import Signatures
-from services.ingestor.lag import LagReport
 from services.ingestor.outputs import split_header
 from services.ingestor.triggers import Closing
 from services.ingestor.windower import Windower
@@ -24,6 +23,7 @@ from shared.envelope import decode, trace_parent
 from shared.errors import LedgerCorruptError, SnapshotError, UnreadableRecordError
 from shared.events import ClosedWindow, Command, CommandKind, CuratedReview, Trigger, utc_now
 from shared.kafka import GroupConsumer, Partition, Record, TransactionalProducer
+from shared.lag import LagReport
 from shared.metrics import IngestorMetrics
 from shared.provenance import SPLIT_HEADER
 from shared.service import Context

@@ -1,6 +1,5 @@
 """Wires the retrainer: closed windows in, one candidate a window out, each with its offset in one transaction."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +27,7 @@ from shared.kafka import (
     from_beginning,
     next_offsets,
 )
+from shared.lag import LagReport
 from shared.metrics import RetrainerMetrics
 from shared.registry import Registry
 from shared.service import Context
@@ -38,7 +38,6 @@ from shared.topics import CONTROL_COMMANDS, MODELS_CANDIDATES, MODELS_DECISIONS,
 log = structlog.get_logger("retrainer")
 ROLE = "retrainer"
 HISTORY_ROLE = "retrainer.history"
-LAG_SECONDS = 5.0
 EVENTS: dict[str, type[Event]] = {
     WINDOWS_CLOSED.name: ClosedWindow,
     MODELS_CANDIDATES.name: Candidate,
@@ -95,13 +94,13 @@ class Retrainer:
         self._generation = self._consumer.generation
         self._waiting: dict[str, Delivered] = {}
         self._cycle: Cycle | None = None
-        self._lag_at = 0.0
+        self._lag = LagReport(self._consumer, context.metrics.consumer_lag, self._settings.stream.identity(ROLE))
 
     def step(self) -> None:
         """Polls, then brings the window in hand one step further."""
         self._poll()
         self._follow()
-        self._measure_lag()
+        self._lag.update()
         if self._producer is None:
             if not self._consumer.assignment:
                 return  # a standby
@@ -207,15 +206,6 @@ class Retrainer:
             self._waiting.pop(window_id, None)
         self._cycle = None
         log.info("candidate", window_id=candidate.window_id, status=candidate.status.value, version=candidate.version)
-
-    def _measure_lag(self) -> None:
-        now = time.monotonic()
-        if now - self._lag_at < LAG_SECONDS:
-            return
-        self._lag_at = now
-        for (topic, partition), lag in self._consumer.lag().items():
-            group = self._settings.stream.identity(ROLE)
-            self._context.metrics.consumer_lag.labels(group, topic, str(partition)).set(lag)
 
 
 def backlog(windows: Sequence[ClosedWindow], merge: bool) -> list[ClosedWindow]:
