@@ -26,12 +26,12 @@ format: setup  ## Put the code into the house's style
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# The longest files go first, so that the short ones fill the gaps at the end.
+# The longest files go first, so that the short ones fill the gaps at the end; tests wait more than they compute.
 test: setup  ## Unit, integration and end-to-end tests
-	$(BIN)/pytest tests/e2e tests/integration tests/unit -m 'not slow and not chaos' -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest tests/e2e tests/integration tests/unit -m 'not slow and not chaos' -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-chaos: setup  ## Kill every service and the broker under load, then audit
-	$(BIN)/pytest tests/chaos tests/integration tests/e2e -m 'slow or chaos' $(ARGS)
+chaos: setup  ## Kill every service and the broker under load, then audit; all slow tests
+	$(BIN)/pytest tests/chaos tests/integration tests/e2e tests/unit -m 'slow or chaos' $(ARGS)
 
 demo: setup  ## The whole story on real reviews; ARGS="--report report.json"
 	$(BIN)/tidemill demo $(ARGS)

@@ -6,13 +6,14 @@ from shared.events import CommandKind
 from tests.integration.evaluator.conftest import Start
 from tests.integration.evaluator.stage import Killed, Models, Stage
 
+# The two points between which most is half done run with every test run, the others in `make chaos`.
 STEPS = [
-    ("log_text", False),
-    ("set_tags", False),
+    pytest.param("log_text", False, marks=pytest.mark.slow),
+    pytest.param("set_tags", False, marks=pytest.mark.slow),
     ("set_tags", True),
     ("set_champion", True),
-    ("transaction", False),
-    ("transaction", True),
+    pytest.param("transaction", False, marks=pytest.mark.slow),
+    pytest.param("transaction", True, marks=pytest.mark.slow),
 ]
 
 
@@ -42,7 +43,7 @@ def test_each_candidate_is_decided_once_when_killed(
     assert evaluator.metric("alias_repairs_total") == 0
 
 
-@pytest.mark.parametrize(("step", "after"), [("set_champion", True), ("transaction", True)])
+@pytest.mark.parametrize(("step", "after"), [("set_champion", True), pytest.param("transaction", True, marks=pytest.mark.slow)])
 def test_a_rollback_is_executed_once_when_killed(
     small_pool: Stage, models: Models, start: Start, step: str, after: bool
 ) -> None:

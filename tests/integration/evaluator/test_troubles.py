@@ -86,6 +86,7 @@ def test_scoring_that_always_dies_is_an_unusable_challenger(
     assert "exit code -9" in entry.reasons[0]
 
 
+@pytest.mark.slow
 def test_old_weights_go_but_the_champion_stays(small_pool: Stage, models: Models, start: Start) -> None:
     """Two newest versions, the champion and the one before it are kept; of five versions, one goes."""
     two_champions(small_pool, models, start)

@@ -186,6 +186,7 @@ def test_a_training_that_always_fails_yields_a_failed_candidate(settings: Settin
     assert failed.reason.startswith("2 attempts failed")
 
 
+@pytest.mark.slow
 def test_a_backlog_can_be_merged_into_one_model(settings: Settings) -> None:
     training = settings.training.model_copy(update={"backlog": "merge"})
     stream = Stream(settings.model_copy(update={"training": training}))
@@ -199,6 +200,7 @@ def test_a_backlog_can_be_merged_into_one_model(settings: Settings) -> None:
     assert len(Registry(stream.settings).versions()) == len(candidates)
 
 
+@pytest.mark.slow
 def test_mlflow_that_goes_away_in_the_middle_is_waited_for(
     broker: Broker, topic_prefix: str, tmp_path: Path, cache: Path
 ) -> None:
