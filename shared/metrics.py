@@ -179,6 +179,9 @@ class EvaluatorMetrics:
             registry=registry,
         )
         self.ledger_number = Gauge("tidemill_ledger_number", "Latest entry of the ledger.", registry=registry)
+        self.waiting = Gauge(
+            "tidemill_challengers_waiting", "Undecided challengers that wait for more held-out rows.", registry=registry
+        )
         self.alias_repairs = Counter(
             "tidemill_alias_repairs_total",
             "Times the registry's alias was not what the ledger says. Rising: someone else moves it.",

@@ -32,7 +32,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 Value = TypeVar("Value")
 
-CHAMPION = "champion"
+CHAMPION, CHALLENGER = "champion", "challenger"
 WINDOW_TAG = "tidemill.window_id"
 DUPLICATE_TAG = "tidemill.duplicate"
 WEIGHTS_TAG = "tidemill.weights"
@@ -172,24 +172,42 @@ class Registry:
         for name, value in tags.items():
             self._tag(version, name, value)
 
-    # The alias
+    # The aliases
 
     def champion(self) -> str | None:
         """The version that the alias names, or None."""
-        found = self._calls.if_there("reading the champion", lambda: self._client.get_registered_model(self._model))
-        return str(found.aliases[CHAMPION]) if found and CHAMPION in found.aliases else None
+        return self._aliased(CHAMPION)
 
     def set_champion(self, version: str) -> None:
         """Moves the alias."""
-        self._calls.repeated(
-            f"making version {version} the champion",
-            lambda: self._client.set_registered_model_alias(self._model, CHAMPION, version),
-        )
+        self._point(CHAMPION, version)
 
     def clear_champion(self) -> None:
         """Removes the alias if it is there."""
+        self._unpoint(CHAMPION)
+
+    def show_challenger(self, version: str | None) -> None:
+        """Makes the alias `challenger` name a version, or nothing; for people to see."""
+        if self._aliased(CHALLENGER) == version:
+            return
+        if version is None:
+            self._unpoint(CHALLENGER)
+        else:
+            self._point(CHALLENGER, version)
+
+    def _aliased(self, alias: str) -> str | None:
+        found = self._calls.if_there(f"reading the {alias}", lambda: self._client.get_registered_model(self._model))
+        return str(found.aliases[alias]) if found and alias in found.aliases else None
+
+    def _point(self, alias: str, version: str) -> None:
+        self._calls.repeated(
+            f"making version {version} the {alias}",
+            lambda: self._client.set_registered_model_alias(self._model, alias, version),
+        )
+
+    def _unpoint(self, alias: str) -> None:
         self._calls.if_there(
-            "removing the champion", lambda: self._client.delete_registered_model_alias(self._model, CHAMPION)
+            f"removing the {alias}", lambda: self._client.delete_registered_model_alias(self._model, alias)
         )
 
     # Files

@@ -314,6 +314,9 @@ class GateSettings(Section):
         description="Every guard must pass. All are recorded.",
     )
     pool_rows: int = Field(2000, ge=1, description="Latest held-out rows that every challenger is scored on.")
+    waiting: int = Field(2, ge=0, description="Undecided challengers that wait for more held-out rows.")
+    anchor_odds: float = Field(20.0, gt=1, description="Evidence at which a champion becomes the anchor.")
+    anchor_rows: int = Field(10_000, ge=1, description="First held-out rows after its promotion that may prove it.")
     quarantine: QuarantineSettings = QuarantineSettings()
     baseline: str = Field("vader", description="'vader', 'majority', or a hub model or folder.")
 

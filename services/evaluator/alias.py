@@ -1,5 +1,6 @@
-"""The alias `champion` in MLflow, which follows the ledger and nothing else."""
+"""The aliases in MLflow, which follow the ledger and nothing else: `champion`, and `challenger` for people to see."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
@@ -22,6 +23,9 @@ class Aliases(Protocol):
 
     def clear_champion(self) -> None:
         """Removes it."""
+
+    def show_challenger(self, version: str | None) -> None:
+        """Makes the alias `challenger` name a version, or nothing."""
 
 
 def assert_alias(aliases: Aliases, champion: str | None, metrics: EvaluatorMetrics) -> None:
@@ -53,6 +57,15 @@ def move_alias(aliases: Aliases, decision: Decision, metrics: EvaluatorMetrics) 
     if found != decision.champion_before:
         _count_repair(found, decision.champion_before, metrics)
     aliases.set_champion(decision.champion_after)
+
+
+def show_challenger(aliases: Aliases, waiting: Sequence[str]) -> None:
+    """Makes the alias `challenger` name the newest undecided version; nothing depends on it."""
+    newest = waiting[-1] if waiting else None
+    try:
+        aliases.show_challenger(newest)
+    except MissingError as error:
+        log.warning("challenger_not_shown", version=newest, error=str(error))
 
 
 def _count_repair(found: str | None, ledger: str | None, metrics: EvaluatorMetrics) -> None:

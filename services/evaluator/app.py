@@ -6,13 +6,13 @@ rollback is heard at once. One evaluator a stream: a second one fences the first
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
 
 import structlog
 
-from services.evaluator.alias import assert_alias, move_alias
+from services.evaluator.alias import assert_alias, move_alias, show_challenger
 from services.evaluator.exam import Exam
 from services.evaluator.housekeeping import Housekeeping
 from services.evaluator.launcher import Scoring, ScoringProcess
@@ -150,11 +150,11 @@ class Evaluator:
             self._trial, self._arrived = Trial(self._desk, candidate, self._ledger), time.monotonic()
         if not self._trial.advance():
             return
-        if (decision := self._trial.decision) is None:
-            self._pass_over(record)
-        else:
-            self._enter(decision, record)
+        if self._trial.decisions:
+            self._enter(self._trial.decisions, record)
             self._metrics.scoring_seconds.observe(time.monotonic() - self._arrived)
+        else:
+            self._pass_over(record)
         self._drop_trial()
 
     # Commands
@@ -166,38 +166,40 @@ class Evaluator:
         if command is None or command.kind is not CommandKind.ROLLBACK or self._answered(command):
             self._pass_over(record)
             return
-        decision = self._rollback(command)
-        if decision.verdict is Verdict.ROLLBACK:
-            move_alias(self._registry, decision, self._metrics)
-        self._enter(decision, record)
+        decisions = self._rollback(command)
+        if decisions[0].verdict is Verdict.ROLLBACK:
+            move_alias(self._registry, decisions[0], self._metrics)
+        self._enter(decisions, record)
         # Whatever is on trial was compared with the champion of before.
         self._drop_trial()
 
     def _answered(self, command: Command) -> bool:
         return command.command_id in self._ledger.answered_commands
 
-    def _rollback(self, command: Command) -> Decision:
+    def _rollback(self, command: Command) -> tuple[Decision, ...]:
         target = rollback_target(self._ledger, command)
         if target is None:
             wanted = command.target or "the version before"
-            return refused(self._ledger, command, f"{wanted} was no champion before this one", utc_now())
+            return (refused(self._ledger, command, f"{wanted} was no champion before this one", utc_now()),)
         version = self._registry.version(target)
         if version is None or not version.has_weights:
-            return refused(self._ledger, command, f"the weights of version {target} are gone", utc_now())
+            return (refused(self._ledger, command, f"the weights of version {target} are gone", utc_now()),)
         return rolled_back(self._ledger, command, target, utc_now())
 
     # The ledger
 
-    def _enter(self, decision: Decision, record: Record) -> None:
-        """Adds an entry and moves the input's position, both or neither."""
-        ledger = self._ledger.after(decision)
-        key = decision.version or decision.window_id or str(decision.command_id)
+    def _enter(self, decisions: Sequence[Decision], record: Record) -> None:
+        """Adds the entries of one sitting and moves the input's position, all or nothing."""
+        ledger = self._ledger.after_all(decisions)
         with self._producer.transaction(self._consumer) as transaction:
-            transaction.send(MODELS_DECISIONS, key, decision, trace_parent(record.headers))
+            for decision in decisions:
+                key = decision.version or decision.window_id or str(decision.command_id)
+                transaction.send(MODELS_DECISIONS, key, decision, trace_parent(record.headers))
             transaction.send_offsets(next_offsets([record]))
         self._queue_of(record).popleft()
-        self._ledger, self._tidy = ledger, True
-        self._count(decision)
+        self._ledger, self._tidy, self._alias_due = ledger, True, 0.0
+        for decision in decisions:
+            self._count(decision)
 
     def _pass_over(self, record: Record) -> None:
         """Moves the input's position only."""
@@ -220,6 +222,7 @@ class Evaluator:
 
     def _show_champion(self) -> None:
         self._metrics.ledger_number.set(self._ledger.number)
+        self._metrics.waiting.set(len(self._ledger.waiting))
         champion = self._ledger.champion
         if champion is None:
             return
@@ -238,6 +241,7 @@ class Evaluator:
         now = time.monotonic()
         if now >= self._alias_due and self._alias_is_ours_to_judge():
             assert_alias(self._registry, self._ledger.champion, self._metrics)
+            show_challenger(self._registry, self._ledger.waiting_versions)
             self._alias_due = now + self._settings.evaluator.assert_alias_seconds
 
     def _alias_is_ours_to_judge(self) -> bool:

@@ -1,6 +1,7 @@
 """What the scoring process is asked, and what it may answer. Light: neither side's libraries are needed to speak it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from services.evaluator.gate import ProbeResult
 from services.evaluator.pool import HeldOutRow
 from shared.events import Score
 
-CHALLENGER, CHAMPION, BASELINE = "challenger", "champion", "baseline"
+CHALLENGER, CHAMPION, ANCHOR, BASELINE = "challenger", "champion", "anchor", "baseline"
 
 BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,28 +25,60 @@ class Model:
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exam:
-    """One candidate's questions.
+@dataclass(frozen=True, slots=True, eq=False)
+class Contender:
+    """A model on trial.
 
     Attributes:
-        rows: The pool, fresh rows included, in the order of the stream.
-        own_windows: Windows that the candidate learned from, whose rows are fresh.
-        label_counts: Labelled rows by label name, for a baseline that counts.
-        unreadable: Windows whose rows are missing from the pool, because their snapshots are.
+        role: `challenger` for the new one, `waiting VERSION` for one that is undecided.
+        rows: (n,) whether each row of the exam decides about it.
     """
 
-    challenger: Model
+    role: str
+    model: Model
+    rows: BoolArray
+
+
+def waiting_role(version: str) -> str:
+    """The role of an undecided challenger."""
+    return f"waiting {version}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exam:
+    """One sitting of the gate: the new candidate, those that still wait, and what they are compared with.
+
+    Attributes:
+        challenger: The new candidate.
+        waiting: Undecided challengers, in the order of their arrival.
+        anchor: The anchor's model, where it is not the champion itself.
+        window_id: The candidate's newest window, which is on trial too.
+        own_windows: Windows that the candidate learned from, whose rows are fresh.
+        rows: Every row that anybody is asked about, each text once, in the order of the stream.
+        since_promotion: (n,) whether each row arrived after the champion's promotion.
+        label_counts: Labelled rows by label name, for a baseline that counts.
+        unreadable: Windows whose rows are missing, because their snapshots are.
+    """
+
+    challenger: Contender
     champion: Model | None
     window_id: str
     own_windows: tuple[str, ...]
     rows: tuple[HeldOutRow, ...]
     label_counts: dict[str, int]
+    waiting: tuple[Contender, ...] = ()
+    anchor: Model | None = None
+    since_promotion: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
     unreadable: tuple[str, ...] = ()
 
     @property
+    def contenders(self) -> tuple[Contender, ...]:
+        """All models on trial, in the order of their arrival."""
+        return (*self.waiting, self.challenger)
+
+    @property
     def fresh(self) -> BoolArray:
-        """(n,) whether each row lies in a window that the candidate learned from."""
+        """(n,) whether each row lies in a window that the candidate learned from: fresh to everybody on trial."""
         return np.array([row.window_id in self.own_windows for row in self.rows], np.bool_)
 
     @property
@@ -52,23 +86,33 @@ class Exam:
         """(n,) whether each row lies in the window on trial."""
         return np.array([row.window_id == self.window_id for row in self.rows], np.bool_)
 
+    @property
+    def everywhere(self) -> BoolArray:
+        """(n,) all rows."""
+        return np.ones(len(self.rows), np.bool_)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
-    """Every model's answers to the same rows.
+    """The models' answers.
 
     Attributes:
-        right: Model -> (n,) whether it was right, for all models that were asked.
-        scores: Metrics by model and rows.
-        asked: Rows that a model had to be asked; the others' answers were known.
-        pictures: PNG files, to be kept with the decision.
+        probe: What happened when the new candidate was asked known questions.
+        right: Role -> (n,) whether it was right; False where it was not asked.
+        answered: Role -> (n,) whether it was asked.
+        scores: Contender's role -> metrics of it and its opponents, by model and rows.
+        new_answers: Rows that a model had to be asked; the others' answers were known.
+        pictures: PNG files, to be kept with the candidate's decision.
+        unusable: Waiting contender's role -> why it cannot be asked any more.
     """
 
     probe: ProbeResult
-    right: dict[str, BoolArray]
-    scores: tuple[Score, ...]
-    asked: int
-    pictures: tuple[Path, ...]
+    right: Mapping[str, BoolArray]
+    answered: Mapping[str, BoolArray]
+    scores: Mapping[str, tuple[Score, ...]]
+    new_answers: int
+    pictures: tuple[Path, ...] = ()
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

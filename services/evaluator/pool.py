@@ -1,14 +1,16 @@
-"""Which held-out rows decide about a challenger: the latest ones, its own window's among them, each once.
+"""Which held-out rows decide about a challenger: the latest ones at its birth and all that came since, each once.
 
-The rows of one look are the pool of the latest `pool_rows` held-out rows over all windows up to the candidate's own,
-the fresh ones included: no model was ever trained on any of them, so a new challenger can be scored on all at once.
-Later windows stay out although they may be there already, so that a decision depends on the stream up to its window
-and not on how far behind the retrainer is.
+At its birth that is the pool of the latest `pool_rows` held-out rows over all windows up to its own, the fresh ones
+included: no model was ever trained on any of them, so a new challenger can be scored on all at once. An undecided one
+is looked at again with every later window, on the same rows and the new ones. Its evidence is always recomputed from
+rows and answers, never added to: nothing can be counted twice. Windows beyond the newest candidate's stay out although
+they may be there already, so that a decision depends on the stream and not on how far behind the retrainer is.
 """
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from shared.archive import WindowRow
 from shared.events import ClosedWindow, Side
@@ -72,3 +74,30 @@ def latest_rows(newest_first: Iterable[Sequence[HeldOutRow]], size: int) -> tupl
             if len(found) == size:
                 return tuple(reversed(found.values()))
     return tuple(reversed(found.values()))
+
+
+def rows_since_birth(
+    newest_first: Sequence[tuple[ClosedWindow, Sequence[HeldOutRow]]], birth: int, size: int
+) -> dict[str, HeldOutRow]:
+    """A challenger's rows by key: the pool as of the window with sequence `birth`, and all rows of later windows."""
+    pool = latest_rows((rows for window, rows in newest_first if window.sequence <= birth), size)
+    later = (row for window, rows in reversed(newest_first) if window.sequence > birth for row in rows)
+    return {row.key: row for row in (*pool, *later)}
+
+
+def first_rows_after(
+    newest_first: Sequence[tuple[ClosedWindow, Sequence[HeldOutRow]]], sequence: int, most: int
+) -> dict[str, HeldOutRow]:
+    """The first `most` rows, by key, that arrived in windows after the one with this sequence."""
+    arrived = (row for window, rows in reversed(newest_first) if window.sequence > sequence for row in rows)
+    return {row.key: row for row in islice(arrived, most)}
+
+
+def first_windows_after(newest_first: Sequence[ClosedWindow], sequence: int, most: int) -> list[str]:
+    """The windows that hold the first `most` held-out rows after the one with this sequence; their rows stay unread."""
+    windows, rows = list[str](), 0
+    for window in reversed(newest_first):
+        if window.sequence > sequence and rows < most:
+            windows.append(window.window_id)
+            rows += window.sides.get(Side.HOLDOUT, 0)
+    return windows

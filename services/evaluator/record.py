@@ -1,13 +1,13 @@
 """What MLflow holds of a decision: the run's artifacts and metrics, and the version's tags that a restart reads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from services.evaluator.ledger import Ledger
-from shared.errors import ModelError
+from shared.errors import LedgerCorruptError, ModelError
 from shared.events import Candidate, Decision
 from shared.lineage import Lineage
 from shared.registry import Registry
@@ -15,7 +15,11 @@ from shared.registry import Registry
 log = structlog.get_logger("record")
 
 DECISION_TAG, VERDICT_TAG = "tidemill.decision", "tidemill.verdict"
+# On the new candidate: all that its sitting decided. Once it is there, a restart finishes that sitting.
+SITTING_TAG = "tidemill.sitting"
 DECISION_FILE, PICTURES_FOLDER = "decision.json", "decision"
+
+_SITTING = TypeAdapter(tuple[Decision, ...])
 
 
 def log_picture(registry: Registry, run_id: str, picture: Path) -> None:
@@ -47,42 +51,55 @@ def run_metrics(decision: Decision) -> dict[str, float]:
 
 def decision_tags(decision: Decision) -> dict[str, str]:
     """One tag with the whole decision, written at once, and one for people."""
-    whole = decision.model_dump_json(exclude_defaults=True)
-    return {DECISION_TAG: whole, VERDICT_TAG: decision.verdict.value}
+    return {DECISION_TAG: _json(decision), VERDICT_TAG: decision.verdict.value}
 
 
-def tagged_decision(
+def sitting_tag(decisions: Sequence[Decision]) -> dict[str, str]:
+    """All entries of one sitting in one tag."""
+    return {SITTING_TAG: f"[{','.join(_json(decision) for decision in decisions)}]"}
+
+
+def tagged_sitting(
     tags: Mapping[str, str], ledger: Ledger, candidate: Candidate, snapshots: Mapping[str, str]
-) -> Decision | None:
-    """The decision that was reached before a crash, if it still continues the ledger and is about this candidate.
+) -> tuple[Decision, ...]:
+    """The decisions that were reached before a crash; empty unless they still continue the ledger.
 
     An operator's rollback may have come in between; then the version is judged again, against the champion of now. And
     MLflow may have outlived the stream: a new one with the same window ids must not take the old one's decisions.
 
     Args: snapshots: window id -> SHA-256 of its snapshot, by the manifests of this stream.
     """
-    decision = _tagged(tags)
-    if decision is None:
-        return None
-    if _continues(decision, ledger) and _is_about(decision, candidate) and _learned_from(tags, candidate, snapshots):
-        return decision
-    log.warning("decision_tag_ignored", version=candidate.version, number=decision.number)
-    return None
+    decisions = _tagged(tags)
+    if not decisions:
+        return ()
+    about = any(_is_about(decision, candidate) for decision in decisions)
+    if about and _continue(decisions, ledger) and _learned_from(tags, candidate, snapshots):
+        return decisions
+    log.warning("sitting_tag_ignored", version=candidate.version, number=decisions[0].number)
+    return ()
 
 
-def _tagged(tags: Mapping[str, str]) -> Decision | None:
-    text = tags.get(DECISION_TAG)
+def _json(decision: Decision) -> str:
+    return decision.model_dump_json(exclude_defaults=True)
+
+
+def _tagged(tags: Mapping[str, str]) -> tuple[Decision, ...]:
+    text = tags.get(SITTING_TAG)
     if text is None:
-        return None
+        return ()
     try:
-        return Decision.model_validate_json(text)
+        return _SITTING.validate_json(text)
     except ValidationError as error:
-        log.error("unreadable_decision_tag", error=str(error))
-        return None
+        log.error("unreadable_sitting_tag", error=str(error))
+        return ()
 
 
-def _continues(decision: Decision, ledger: Ledger) -> bool:
-    return (decision.number, decision.champion_before) == (ledger.number + 1, ledger.champion)
+def _continue(decisions: Sequence[Decision], ledger: Ledger) -> bool:
+    try:
+        ledger.after_all(decisions)
+    except LedgerCorruptError:
+        return False
+    return True
 
 
 def _is_about(decision: Decision, candidate: Candidate) -> bool:

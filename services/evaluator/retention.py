@@ -23,11 +23,11 @@ class Version(Protocol):
 
 
 def expendable(newest_first: Sequence[Version], ledger: Ledger, keep: int) -> list[str]:
-    """Decided versions beyond the newest `keep` that still have weights; never champion or the one before it."""
+    """Settled versions beyond the newest `keep` that still have weights; never champion, the one before, or anchor."""
     counting = [version for version in newest_first if not version.is_duplicate]
-    needed = {ledger.champion, ledger.previous_champion}
+    needed = {ledger.champion, ledger.previous_champion, ledger.anchor}
     return [
         version.version
         for version in counting[keep:]
-        if version.has_weights and version.version in ledger.decided_versions - needed
+        if version.has_weights and version.version in ledger.settled_versions - needed
     ]

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from services.evaluator.answers import AnswerCache, Probabilities
 from services.evaluator.exam import (
+    ANCHOR,
     BASELINE,
     CHALLENGER,
     CHAMPION,
     BoolArray,
+    Contender,
     Exam,
     Measured,
     Misconfigured,
@@ -49,16 +51,29 @@ log = structlog.get_logger("scorer")
 # Answers are kept after each chunk: a process that dies is asked only for the rest.
 CHUNK_ROWS = 256
 KEPT_MODELS = 8
-KEPT_POOLS = 2
+KEPT_POOLS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
-    """One model's answers to all rows: (n, k) probabilities, and whether they mean anything."""
+    """One model's answers.
+
+    Attributes:
+        probabilities: (n, k), NaN where it was not asked.
+        rows: (n,) whether it was asked.
+        has_scores: Whether the probabilities mean anything.
+        new: Rows that were not known from before.
+    """
 
     probabilities: Probabilities
+    rows: BoolArray
     has_scores: bool
     new: int
+
+    @property
+    def chosen(self) -> NDArray[np.int64]:
+        """(n,) label ids; of rows that were not asked, any."""
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
 
 
 def examine(exam: Exam, settings: Settings, registry: Registry) -> Result:
@@ -86,31 +101,50 @@ class _Examiner:
     def __init__(self, settings: Settings, registry: Registry, exam: Exam) -> None:
         self._settings, self._registry, self._exam = settings, registry, exam
         self._home = settings.home.resolve() / "evaluator"
-        pool = settings.evaluator.gate.pool_rows
-        self._cache = AnswerCache(self._home / "answers.sqlite", KEPT_MODELS, KEPT_POOLS * pool)
+        gate = settings.evaluator.gate
+        kept = KEPT_POOLS * gate.pool_rows + gate.anchor_rows
+        self._cache = AnswerCache(self._home / "answers.sqlite", KEPT_MODELS, kept)
         self._truth = np.array([row.label for row in exam.rows], np.int64)
 
     def measure(self) -> Measured:
+        exam = self._exam
         challenger = self._proven_challenger()
-        asked = {CHALLENGER: self._asked_model(self._exam.challenger, lambda: challenger)}
-        if (champion := self._exam.champion) is not None:
-            asked[CHAMPION] = self._asked_model(champion, lambda: self._load(champion))
+        asked = {CHALLENGER: self._asked_model(exam.challenger.model, lambda: challenger, exam.challenger.rows)}
+        unusable = self._ask_waiting(asked)
+        if exam.champion is not None:
+            asked[CHAMPION] = self._asked_model(exam.champion, None, exam.everywhere)
+        if exam.anchor is not None:
+            asked[ANCHOR] = self._asked_model(exam.anchor, None, exam.everywhere)
         asked[BASELINE] = self._asked_baseline()
-        right = {model: answers.probabilities.argmax(axis=1) == self._truth for model, answers in asked.items()}
-        scores = self._scores(asked)
+        contenders = [contender for contender in exam.contenders if contender.role in asked]
+        right = {role: (answers.chosen == self._truth) & answers.rows for role, answers in asked.items()}
+        scores = {contender.role: self._scores(asked, contender) for contender in contenders}
         return Measured(
             probe=ProbeResult(loaded=True, asked=len(KNOWN_QUESTIONS), answered=len(KNOWN_QUESTIONS)),
             right=right,
+            answered={role: answers.rows for role, answers in asked.items()},
             scores=scores,
-            asked=sum(answers.new for answers in asked.values()),
-            pictures=self._pictures(asked, right, scores),
+            new_answers=sum(answers.new for answers in asked.values()),
+            pictures=self._pictures(asked, right, scores[CHALLENGER]),
+            unusable=unusable,
         )
+
+    def _ask_waiting(self, asked: dict[str, Asked]) -> dict[str, str]:
+        """Adds the answers of those that wait; says why of those that cannot be asked any more."""
+        unusable: dict[str, str] = {}
+        for contender in self._exam.waiting:
+            try:
+                asked[contender.role] = self._asked_model(contender.model, None, contender.rows)
+            except ModelError as error:
+                log.warning("waiting_is_unusable", version=contender.model.version, error=str(error))
+                unusable[contender.role] = str(error)
+        return unusable
 
     # Models
 
     def _proven_challenger(self) -> Classifier:
         try:
-            classifier = self._load(self._exam.challenger)
+            classifier = self._load(self._exam.challenger.model)
             prove(classifier, self._settings.stream.labels)
         except ModelError as error:
             raise _ChallengerError(str(error)) from error
@@ -140,7 +174,8 @@ class _Examiner:
         return folder
 
     def _drop_other_models(self) -> None:
-        needed = {_folder_name(model) for model in (self._exam.challenger, self._exam.champion) if model}
+        models = (*(contender.model for contender in self._exam.contenders), self._exam.champion, self._exam.anchor)
+        needed = {_folder_name(model) for model in models if model}
         # Hidden folders too: downloads that a killed scorer left half done, and only one scorer runs at a time.
         for folder in (self._home / "models").glob("*"):
             if folder.name not in needed:
@@ -148,25 +183,27 @@ class _Examiner:
 
     # Answers
 
-    def _asked_model(self, model: Model, load: Callable[[], Classifier]) -> Asked:
-        return self._asked(f"{model.digest}:{self._settings.model.max_tokens}", load)
+    def _asked_model(self, model: Model, load: Callable[[], Predictor] | None, rows: BoolArray) -> Asked:
+        key = f"{model.digest}:{self._settings.model.max_tokens}"
+        return self._asked(key, load or (lambda: self._load(model)), rows)
 
     def _asked_baseline(self) -> Asked:
         name = self._settings.evaluator.gate.baseline
         baseline = open_baseline(
             name, self._settings.stream.labels, self._exam.label_counts, self._settings.cache_folder
         )
+        everywhere = self._exam.everywhere
         if name in (VADER, MAJORITY):
             # Cheaper to ask than to look up; and a majority changes with the counts.
-            probabilities, new = _predict(baseline, self._exam.rows), 0
-            return Asked(probabilities, baseline.has_scores, new)
+            return Asked(_predict(baseline, self._exam.rows), everywhere, baseline.has_scores, 0)
         key = model_digest(Path(name)) if Path(name).is_dir() else name
-        return self._asked(f"baseline {key}:{','.join(self._settings.stream.labels)}", lambda: baseline)
+        return self._asked(f"baseline {key}:{','.join(self._settings.stream.labels)}", lambda: baseline, everywhere)
 
-    def _asked(self, key: str, load: Callable[[], Predictor]) -> Asked:
-        """All answers of a model with scores; it is loaded only if one is missing."""
-        known = self._cache.get(key, [row.key for row in self._exam.rows])
-        missing = [row for row in self._exam.rows if row.key not in known]
+    def _asked(self, key: str, load: Callable[[], Predictor], mask: BoolArray) -> Asked:
+        """A model's answers to the rows of the mask; it is loaded only if one is missing."""
+        rows = [row for row, wanted in zip(self._exam.rows, mask, strict=True) if wanted]
+        known = self._cache.get(key, [row.key for row in rows])
+        missing = [row for row in rows if row.key not in known]
         if missing:
             model = load()
             # Long texts together: one long text makes its whole batch long.
@@ -177,29 +214,34 @@ class _Examiner:
                 self._cache.put(key, answers)
                 known |= answers
             log.info("scored", model=key[:12], rows=len(missing))
-        return Asked(self._in_order(known), True, len(missing))
+        return Asked(self._in_order(known, mask), mask, True, len(missing))
 
-    def _in_order(self, known: dict[str, Probabilities]) -> Probabilities:
-        if not self._exam.rows:
-            return np.empty((0, len(self._settings.stream.labels)), np.float32)
-        return np.stack([known[row.key] for row in self._exam.rows])
+    def _in_order(self, known: dict[str, Probabilities], mask: BoolArray) -> Probabilities:
+        """(n, k), NaN where the model was not asked."""
+        table = np.full((len(self._exam.rows), len(self._settings.stream.labels)), np.nan, np.float32)
+        for place in np.flatnonzero(mask):
+            table[place] = known[self._exam.rows[place].key]
+        return table
 
     # Measures
 
-    def _scores(self, asked: dict[str, Asked]) -> tuple[Score, ...]:
-        found = []
-        for name, rows in suites(self._exam).items():
-            for model, answers in asked.items():
-                metrics = _metrics(answers, rows, self._truth)
-                found.append(Score(model=model, rows_name=name, rows=int(rows.sum()), metrics=metrics))
-        return tuple(found)
+    def _scores(self, asked: dict[str, Asked], contender: Contender) -> tuple[Score, ...]:
+        """Metrics of the contender and of all that it is compared with, on its rows."""
+        models = {CHALLENGER: asked[contender.role]} | {
+            model: asked[model] for model in (CHAMPION, ANCHOR, BASELINE) if model in asked
+        }
+        return tuple(
+            Score(model=model, rows_name=name, rows=int(rows.sum()), metrics=_metrics(answers, rows, self._truth))
+            for name, rows in suites(self._exam, contender).items()
+            for model, answers in models.items()
+        )
 
     def _pictures(
         self, asked: dict[str, Asked], right: dict[str, BoolArray], scores: tuple[Score, ...]
     ) -> tuple[Path, ...]:
         """None rather than no decision: they are for people only."""
         try:
-            return self._drawn(asked, right, scores) if self._exam.rows else ()
+            return self._drawn(asked, right, scores) if self._exam.challenger.rows.any() else ()
         except Exception:
             log.exception("no_pictures", window_id=self._exam.window_id)
             return ()
@@ -207,16 +249,17 @@ class _Examiner:
     def _drawn(
         self, asked: dict[str, Asked], right: dict[str, BoolArray], scores: tuple[Score, ...]
     ) -> tuple[Path, ...]:
-        probabilities = {model: answers.probabilities for model, answers in asked.items() if answers.has_scores}
+        rows = self._exam.challenger.rows
+        shown = [model for model in (CHALLENGER, CHAMPION, ANCHOR, BASELINE) if model in asked]
         folder = self._home / "pictures"
         shutil.rmtree(folder, ignore_errors=True)
         return draw_all(
             folder / self._exam.window_id,
-            suites(self._exam),
-            right,
+            {name: mask[rows] for name, mask in suites(self._exam, self._exam.challenger).items()},
+            {model: right[model][rows] for model in shown},
             scores,
-            probabilities,
-            self._truth,
+            {model: asked[model].probabilities[rows] for model in shown if asked[model].has_scores},
+            self._truth[rows],
             self._settings.stream.labels,
         )
 

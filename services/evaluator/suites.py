@@ -1,15 +1,13 @@
-"""Pairs the models' answers row by row, suite by suite, and asks gate and quarantine.
+"""Pairs the models' answers row by row, suite by suite, and asks gate, quarantine and anchor.
 
 A suite is a named set of rows: `fresh` (the candidate's own hold-out, to report) and `pool` (what decides).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from services.evaluator.comparison import Flips, count_flips
-from services.evaluator.exam import BASELINE, CHALLENGER, CHAMPION, BoolArray, Exam, Measured
-from services.evaluator.gate import Challenge, Ruling, decide
+from services.evaluator.comparison import Flips, count_flips, evidence
+from services.evaluator.exam import ANCHOR, BASELINE, CHALLENGER, CHAMPION, BoolArray, Contender, Exam, Measured
+from services.evaluator.gate import Challenge, ProbeResult, Ruling, decide
 from services.evaluator.quarantine import QuarantineVerdict, Tally, quarantine_verdict
 from shared.settings import GateSettings
 
@@ -17,30 +15,48 @@ FRESH, POOL = "fresh", "pool"
 
 
 @dataclass(frozen=True, slots=True)
+class AnchorVerdict:
+    """Whether the champion has been proven better than the anchor, so that it becomes the anchor itself."""
+
+    advances: bool = False
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Weighed:
-    """What gate and quarantine say about one candidate."""
+    """What gate and quarantine say in one sitting; rulings by role, in the order of arrival, the new one last."""
 
-    ruling: Ruling
+    rulings: dict[str, Ruling]
     quarantine: QuarantineVerdict
+    anchor: AnchorVerdict = AnchorVerdict()
 
 
-def suites(exam: Exam) -> dict[str, BoolArray]:
-    """Suite -> (n,) whether each row of the exam belongs to it."""
-    return {FRESH: exam.fresh, POOL: np.ones(len(exam.rows), np.bool_)}
+def suites(exam: Exam, contender: Contender) -> dict[str, BoolArray]:
+    """Suite -> (n,) whether each row of the exam belongs to it, as far as this contender is concerned."""
+    return {FRESH: exam.fresh & contender.rows, POOL: contender.rows}
 
 
 def weigh(exam: Exam, measured: Measured, settings: GateSettings) -> Weighed:
-    """The window's verdict first: a distrusted window's rows leave the pool before the gate looks at it."""
+    """The window's verdict first: a distrusted window's rows speak for nobody when the gate looks."""
     quarantine = _distrust(exam, measured, settings)
+    trusted = ~exam.own if quarantine.quarantine else exam.everywhere
+    anchor = _anchor(exam, measured, trusted, settings)
+    rulings = {contender.role: _ruling(exam, measured, contender, trusted, settings) for contender in exam.contenders}
+    return Weighed(rulings, quarantine, anchor)
+
+
+def _ruling(exam: Exam, measured: Measured, contender: Contender, trusted: BoolArray, settings: GateSettings) -> Ruling:
+    if contender.role in measured.unusable:
+        reason = measured.unusable[contender.role]
+        return decide(Challenge(ProbeResult(loaded=False, detail=f"unusable: {reason}")), settings)
     opponent = BASELINE if exam.champion is None else CHAMPION
-    deciding = ~exam.own if quarantine.quarantine else np.ones(len(exam.rows), np.bool_)
     challenge = Challenge(
         probe=measured.probe,
-        flips=_flips(measured, opponent, deciding),
-        metrics=_metrics(measured),
+        flips=_flips(measured, opponent, contender.role, contender.rows & trusted),
+        metrics=_metrics(measured, contender.role),
         against_baseline=exam.champion is None,
     )
-    return Weighed(decide(challenge, settings), quarantine)
+    return decide(challenge, settings)
 
 
 def _distrust(exam: Exam, measured: Measured, settings: GateSettings) -> QuarantineVerdict:
@@ -48,21 +64,39 @@ def _distrust(exam: Exam, measured: Measured, settings: GateSettings) -> Quarant
         return quarantine_verdict(Flips(), None, None, settings.quarantine)
     right, here = measured.right[CHAMPION], exam.own
     # What else the candidate learned from is neither this window nor a witness about it.
-    elsewhere = ~exam.fresh
+    elsewhere = exam.challenger.rows & ~exam.fresh
     return quarantine_verdict(
-        _flips(measured, CHAMPION, elsewhere), _tally(right[here]), _tally(right[elsewhere]), settings.quarantine
+        _flips(measured, CHAMPION, CHALLENGER, elsewhere),
+        _tally(right[here]),
+        _tally(right[elsewhere]),
+        settings.quarantine,
     )
 
 
-def _flips(measured: Measured, opponent: str, rows: BoolArray) -> Flips:
-    return count_flips(measured.right[opponent][rows], measured.right[CHALLENGER][rows])
+def _anchor(exam: Exam, measured: Measured, trusted: BoolArray, settings: GateSettings) -> AnchorVerdict:
+    if exam.anchor is None:
+        return AnchorVerdict()
+    flips = _flips(measured, ANCHOR, CHAMPION, exam.since_promotion & trusted)
+    found = evidence(flips)
+    numbers = {"anchor_wins": flips.wins, "anchor_losses": flips.losses, "anchor_rows": flips.rows}
+    return AnchorVerdict(found >= settings.anchor_odds, numbers | {"anchor_evidence": found})
+
+
+def _flips(measured: Measured, opponent: str, role: str, rows: BoolArray) -> Flips:
+    """Pairs two models on rows that both answered.
+
+    Raises: ValueError if one of them was not asked about one of the rows.
+    """
+    if not (measured.answered[opponent] & measured.answered[role])[rows].all():
+        raise ValueError(f"{opponent} and {role} did not both answer all rows on which they are compared")
+    return count_flips(measured.right[opponent][rows], measured.right[role][rows])
 
 
 def _tally(right: BoolArray) -> Tally:
     return Tally(int(right.sum()), right.size)
 
 
-def _metrics(measured: Measured) -> dict[str, float]:
-    """The challenger's on the pool; empty, so incomplete, where they could not be computed."""
-    found = (score.metrics for score in measured.scores if (score.model, score.rows_name) == (CHALLENGER, POOL))
-    return next(found, {})
+def _metrics(measured: Measured, role: str) -> dict[str, float]:
+    """The contender's on its rows; empty, so incomplete, where they could not be computed."""
+    scores = measured.scores.get(role, ())
+    return next((score.metrics for score in scores if (score.model, score.rows_name) == (CHALLENGER, POOL)), {})

@@ -1,11 +1,12 @@
-"""One candidate from its arrival to a decision, in steps that may each be the last before a crash.
+"""One sitting of the gate, from a candidate's arrival to its entries; each step may be the last before a crash.
 
 1. Look: known, skipped, failed or already decided (the version's tag) is not scored.
-2. Score: in another process, on the same rows for all models; then gate and quarantine say what follows.
-3. Record: decision, metrics and pictures to the candidate's MLflow run.
-4. Tag: the decision on the version. From here on a restart finishes this decision instead of making another.
+2. Score: the candidate and those that wait, in another process; then gate, quarantine and room say what follows.
+3. Record: decisions, metrics and pictures to the MLflow runs.
+4. Tag: each version's decision, the candidate's last with the whole sitting. From here on a restart finishes this
+   sitting instead of holding another.
 5. Crown: the alias, on a promotion only.
-6. Settled: what is left is the ledger's entry together with the candidate's offset.
+6. Settled: what is left are the ledger's entries together with the candidate's offset.
 """
 
 from collections.abc import Callable
@@ -17,10 +18,20 @@ from pathlib import Path
 import structlog
 
 from services.evaluator.alias import move_alias
-from services.evaluator.exam import Exam, Measured, Misconfigured, Model, Unavailable, Unusable
+from services.evaluator.exam import (
+    CHALLENGER,
+    Contender,
+    Exam,
+    Measured,
+    Misconfigured,
+    Model,
+    Unavailable,
+    Unusable,
+    waiting_role,
+)
 from services.evaluator.launcher import Scoring
 from services.evaluator.ledger import Ledger
-from services.evaluator.record import decision_tags, log_decision, log_picture, tagged_decision
+from services.evaluator.record import decision_tags, log_decision, log_picture, sitting_tag, tagged_sitting
 from services.evaluator.suites import weigh
 from services.evaluator.verdicts import failed, judged, unusable
 from services.evaluator.windows import WindowBook
@@ -59,18 +70,19 @@ class Desk:
 
 
 class Trial:
-    """One candidate's way through the steps. `decision` is None while there is none, and where none is needed."""
+    """One candidate's way through the steps. `decisions` is empty while there are none, and where none is needed."""
 
     def __init__(self, desk: Desk, candidate: Candidate, ledger: Ledger) -> None:
         """Args: ledger: as it stands; a trial is over when the ledger moves on without it."""
         self._desk, self._candidate, self._ledger = desk, candidate, ledger
         self.stage = Stage.LOOK
-        self.decision: Decision | None = None
+        self.decisions: tuple[Decision, ...] = ()
         self._exam: Exam | None = None
         self._scoring: Scoring | None = None
         self._failures = 0
         self._put_off = False
         self._pictures: tuple[Path, ...] = ()
+        self._unrecorded: list[Decision] = []
 
     @property
     def is_open(self) -> bool:
@@ -114,36 +126,54 @@ class Trial:
         if candidate.status is CandidateStatus.SKIPPED or ledger.has_decided(candidate.window_id, candidate.version):
             return Stage.SETTLED
         if candidate.status is CandidateStatus.FAILED:
-            return self._decided(failed(ledger, candidate, self._desk.now()))
+            return self._decided(failed(ledger, candidate, self._desk.now()), following=Stage.RECORD)
         if candidate.version is None or candidate.model_digest is None:
             return self._unusable("the candidate names no version or no digest")
         self._desk.windows.refresh()
-        if (decision := self._reached_before(candidate.version)) is not None:
-            log.info("finishing", version=candidate.version, number=decision.number)
-            return self._decided(decision, Stage.CROWN)
+        if reached := self._reached_before(candidate.version):
+            log.info("finishing", version=candidate.version, number=reached[0].number)
+            return self._decided(*reached, following=Stage.CROWN)
         if not self._desk.windows.knows(candidate.window_id):
             return self._unusable(f"its window {candidate.window_id} is not in windows.closed")
         self._exam = self._set_exam(Model(candidate.version, candidate.model_digest))
         return Stage.SCORE
 
-    def _reached_before(self, number: str) -> Decision | None:
+    def _reached_before(self, number: str) -> tuple[Decision, ...]:
         version = self._desk.registry.version(number)
         if version is None:
-            return None
-        return tagged_decision(version.tags, self._ledger, self._candidate, self._desk.windows.snapshots())
+            return ()
+        return tagged_sitting(version.tags, self._ledger, self._candidate, self._desk.windows.snapshots())
 
     def _set_exam(self, challenger: Model) -> Exam:
         candidate, ledger = self._candidate, self._ledger
-        size = self._desk.settings.gate.pool_rows
-        pool = self._desk.windows.pool(candidate.window_id, ledger.quarantined, size)
+        gate = self._desk.settings.gate
+        births = {waiting_role(str(entry.version)): str(entry.window_id) for entry in ledger.waiting}
+        found = self._desk.windows.rows_on_trial(
+            candidate.window_id,
+            ledger.quarantined,
+            births={candidate.window_id, *births.values()},
+            promotion=ledger.promoted_with,
+            pool_rows=gate.pool_rows,
+            rows_since=gate.anchor_rows,
+        )
+
+        def contender(role: str, model: Model, birth: str) -> Contender:
+            return Contender(role, model, found.mask(found.deciding[birth]))
+
         return Exam(
-            challenger=challenger,
-            champion=_champion(ledger),
+            challenger=contender(CHALLENGER, challenger, candidate.window_id),
+            champion=_model(ledger, ledger.champion),
             window_id=candidate.window_id,
             own_windows=(*candidate.window_ids, candidate.window_id),
-            rows=pool.rows,
-            label_counts=pool.label_counts,
-            unreadable=pool.unreadable,
+            rows=found.rows,
+            label_counts=found.label_counts,
+            waiting=tuple(
+                contender(role, Model(str(entry.version), str(entry.model_digest)), births[role])
+                for role, entry in zip(births, ledger.waiting, strict=True)
+            ),
+            anchor=_model(ledger, ledger.anchor) if ledger.anchor != ledger.champion else None,
+            since_promotion=found.mask(found.since_promotion),
+            unreadable=found.unreadable,
         )
 
     # 2. Score
@@ -151,7 +181,8 @@ class Trial:
     def _score(self) -> Stage:
         assert self._exam is not None
         if self._scoring is None:
-            log.info("scoring", version=self._candidate.version, rows=len(self._exam.rows))
+            waiting = [contender.model.version for contender in self._exam.waiting]
+            log.info("scoring", version=self._candidate.version, rows=len(self._exam.rows), waiting=waiting)
             self._scoring = self._desk.launch(self._exam)
         result = self._scoring.result()
         if result is None:
@@ -170,13 +201,12 @@ class Trial:
 
     def _weighed(self, exam: Exam, measured: Measured) -> Stage:
         self._desk.backoff.reset()
-        self._desk.metrics.rows_scored.inc(measured.asked)
+        self._desk.metrics.rows_scored.inc(measured.new_answers)
         self._pictures = measured.pictures
         gate = self._desk.settings.gate
         weighed = weigh(exam, measured, gate)
-        return self._decided(
-            judged(self._ledger, self._candidate, exam, weighed, measured.scores, gate, self._desk.now())
-        )
+        entries = judged(self._ledger, self._candidate, exam, weighed, measured.scores, gate, self._desk.now())
+        return self._decided(*entries, following=Stage.RECORD)
 
     def _failed_attempt(self, reason: str) -> Stage:
         self._failures += 1
@@ -185,56 +215,62 @@ class Trial:
 
     def _unusable(self, reason: str) -> Stage:
         gate, now = self._desk.settings.gate, self._desk.now()
-        return self._decided(unusable(self._ledger, self._candidate, reason, gate, now))
+        return self._decided(unusable(self._ledger, self._candidate, reason, gate, now), following=Stage.RECORD)
 
-    def _decided(self, decision: Decision, following: Stage = Stage.RECORD) -> Stage:
-        self.decision = decision
+    def _decided(self, *decisions: Decision, following: Stage) -> Stage:
+        self.decisions, self._unrecorded = decisions, list(decisions)
         return following
 
     # 3. to 5.
 
     def _record(self) -> Stage:
-        decision = self._reached()
-        if decision.run_id is None:
+        """One upload a step: they are slow, and Kafka takes a member that does not poll for dead."""
+        if not self._unrecorded:
             return Stage.TAG
         try:
-            return self._record_next(decision.run_id, decision)
+            self._record_next()
         except RegistryRefusedError as error:
             # A run that somebody deleted must not stop the ledger.
-            log.error("not_recorded", run_id=decision.run_id, error=str(error))
-            return Stage.TAG
+            log.error("not_recorded", version=self._unrecorded[0].version, error=str(error))
+            self._pictures = ()
+            self._unrecorded = self._unrecorded[1:]
+        return Stage.RECORD if self._unrecorded else Stage.TAG
 
-    def _record_next(self, run_id: str, decision: Decision) -> Stage:
-        """One picture a step: uploads are slow, and Kafka takes a member that does not poll for dead."""
-        if self._pictures:
+    def _record_next(self) -> None:
+        run_id = self._candidate.run_id
+        if self._pictures and run_id is not None:
             log_picture(self._desk.registry, run_id, self._pictures[0])
             self._pictures = self._pictures[1:]
-            return Stage.RECORD
-        log_decision(self._desk.registry, run_id, decision)
-        return Stage.TAG
+            return
+        decision = self._unrecorded[0]
+        if decision.run_id is not None:
+            log_decision(self._desk.registry, decision.run_id, decision)
+        self._unrecorded = self._unrecorded[1:]
 
     def _tag(self) -> Stage:
-        decision = self._reached()
-        if decision.version is not None and self._desk.registry.version(decision.version) is not None:
-            self._desk.registry.set_tags(decision.version, decision_tags(decision))
+        """The candidate's version last: its tag says that all the others are there."""
+        for decision in sorted(self.decisions, key=self._is_candidates):
+            if decision.version is None or self._desk.registry.version(decision.version) is None:
+                continue
+            whole = sitting_tag(self.decisions) if self._is_candidates(decision) else {}
+            self._desk.registry.set_tags(decision.version, decision_tags(decision) | whole)
         return Stage.CROWN
 
+    def _is_candidates(self, decision: Decision) -> bool:
+        return decision.version == self._candidate.version
+
     def _crown(self) -> Stage:
-        decision = self._reached()
-        if decision.verdict is Verdict.PROMOTE:
-            move_alias(self._desk.registry, decision, self._desk.metrics)
+        for decision in self.decisions:
+            if decision.verdict is Verdict.PROMOTE:
+                move_alias(self._desk.registry, decision, self._desk.metrics)
         return Stage.SETTLED
 
-    def _reached(self) -> Decision:
-        assert self.decision is not None
-        return self.decision
 
-
-def _champion(ledger: Ledger) -> Model | None:
-    """The ledger's champion, never the alias's: after a crash that one may name the challenger itself."""
-    if ledger.champion is None:
+def _model(ledger: Ledger, version: str | None) -> Model | None:
+    """By the ledger, never by the alias: after a crash that one may name the challenger itself."""
+    if version is None:
         return None
-    digest = ledger.digest_of(ledger.champion)
+    digest = ledger.digest_of(version)
     if digest is None:
-        raise ConfigurationError(f"the ledger promoted version {ledger.champion} without the digest of its files")
-    return Model(ledger.champion, digest)
+        raise ConfigurationError(f"the ledger promoted version {version} without the digest of its files")
+    return Model(version, digest)

@@ -1,12 +1,15 @@
 """Writes ledger entries: what the gate said, what failed before it, and what an operator ordered. Pure."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from services.evaluator.exam import Exam
+from services.evaluator.exam import CHALLENGER, Exam, waiting_role
 from services.evaluator.gate import Challenge, ProbeResult, Ruling, decide
 from services.evaluator.ledger import Ledger
+from services.evaluator.quarantine import QuarantineVerdict
 from services.evaluator.suites import Weighed
+from services.evaluator.waiting import Settled, settle_sitting
 from shared.events import Candidate, Command, Decision, Score, Verdict
 from shared.settings import GateSettings
 
@@ -16,36 +19,72 @@ def judged(
     candidate: Candidate,
     exam: Exam,
     weighed: Weighed,
-    scores: tuple[Score, ...],
+    scores: Mapping[str, tuple[Score, ...]],
     settings: GateSettings,
     now: datetime,
-) -> Decision:
-    """The gate's verdict as the next entry."""
-    ruling, quarantine = weighed.ruling, weighed.quarantine
+) -> tuple[Decision, ...]:
+    """One entry for everybody on trial; a promotion comes first, because it closes the others' cases."""
+    anchor = ledger.champion if weighed.anchor.advances else ledger.anchor
+    settled = settle_sitting(weighed.rulings, settings.waiting)
+    entries: list[Decision] = []
+    for role in sorted(settled, key=lambda role: settled[role].verdict is not Verdict.PROMOTE):
+        about = _about_candidate(candidate) if role == CHALLENGER else _about_waiting(ledger, role)
+        sealed = _seal(settled[role], weighed.rulings[role], about, settings)
+        sealed |= {"scores": scores.get(role, ()), "looked_window_id": candidate.window_id}
+        sealed["numbers"] |= weighed.anchor.numbers
+        if role == CHALLENGER:
+            sealed = _with_distrust(sealed, weighed.quarantine, exam.unreadable)
+        entries.append(_next(ledger.after_all(entries), now, anchor=anchor, **sealed))
+    return tuple(entries)
+
+
+def _about_candidate(candidate: Candidate) -> dict[str, Any]:
+    return {
+        "version": candidate.version,
+        "window_id": candidate.window_id,
+        "run_id": candidate.run_id,
+        "model_digest": candidate.model_digest,
+    }
+
+
+def _about_waiting(ledger: Ledger, role: str) -> dict[str, Any]:
+    entry = next(entry for entry in ledger.waiting if entry.version and waiting_role(entry.version) == role)
+    return {name: getattr(entry, name) for name in ("version", "window_id", "run_id", "model_digest")}
+
+
+def _seal(settled: Settled, ruling: Ruling, about: dict[str, Any], settings: GateSettings) -> dict[str, Any]:
+    return about | {
+        "verdict": settled.verdict,
+        "reasons": settled.reasons,
+        "need_rows": settled.need_rows,
+        "terms": ruling.terms,
+        "numbers": dict(ruling.numbers),
+        "policy": settings.model_dump(mode="json"),
+    }
+
+
+def _with_distrust(
+    sealed: dict[str, Any], quarantine: QuarantineVerdict, unreadable: tuple[str, ...]
+) -> dict[str, Any]:
     distrust = (f"window quarantined: {quarantine.reason}",) if quarantine.quarantine else ()
-    lost = tuple(f"judged without {window}, whose snapshot cannot be read" for window in exam.unreadable)
-    return _entry(
-        ledger,
-        candidate,
-        ruling,
-        settings,
-        now,
-        reasons=(*ruling.reasons, *distrust, *lost),
-        numbers=ruling.numbers | quarantine.numbers,
-        scores=scores,
-        quarantined=quarantine.quarantine,
-    )
+    lost = tuple(f"judged without {window}, whose snapshot cannot be read" for window in unreadable)
+    return sealed | {
+        "reasons": (*sealed["reasons"], *distrust, *lost),
+        "numbers": sealed["numbers"] | quarantine.numbers,
+        "quarantined": quarantine.quarantine,
+    }
 
 
 def unusable(ledger: Ledger, candidate: Candidate, reason: str, settings: GateSettings, now: datetime) -> Decision:
     """A challenger that could not be asked, rejected by the gate's own term."""
-    challenge = Challenge(ProbeResult(loaded=False, detail=f"unusable: {reason}"))
-    return _entry(ledger, candidate, decide(challenge, settings), settings, now)
+    ruling = decide(Challenge(ProbeResult(loaded=False, detail=f"unusable: {reason}")), settings)
+    settled = Settled(ruling.verdict, ruling.reasons)
+    return _next(ledger, now, **_seal(settled, ruling, _about_candidate(candidate), settings))
 
 
 def failed(ledger: Ledger, candidate: Candidate, now: datetime) -> Decision:
     """A window whose training gave no model."""
-    return _unmoved(
+    return _next(
         ledger,
         now,
         version=None,
@@ -56,10 +95,10 @@ def failed(ledger: Ledger, candidate: Candidate, now: datetime) -> Decision:
     )
 
 
-def rolled_back(ledger: Ledger, command: Command, target: str, now: datetime) -> Decision:
-    """An operator's return to a version that was champion before."""
+def rolled_back(ledger: Ledger, command: Command, target: str, now: datetime) -> tuple[Decision, ...]:
+    """A return to a version that was champion before; whoever waits was compared with the deposed one, and goes."""
     promotion = ledger.promotions[target]
-    return _unmoved(
+    rollback = _next(
         ledger,
         now,
         version=target,
@@ -70,12 +109,19 @@ def rolled_back(ledger: Ledger, command: Command, target: str, now: datetime) ->
         reasons=(command.why,),
         decided_by=command.who,
         command_id=command.command_id,
-    ).model_copy(update={"champion_after": target})
+        anchor=ledger.anchor_after_rollback(target),
+    )
+    entries = [rollback]
+    for role in map(waiting_role, ledger.waiting_versions):
+        reasons = (f"the champion that it was compared with was rolled back: {command.why}",)
+        about = _about_waiting(ledger, role)
+        entries.append(_next(ledger.after_all(entries), now, verdict=Verdict.REJECT, reasons=reasons, **about))
+    return tuple(entries)
 
 
 def refused(ledger: Ledger, command: Command, reason: str, now: datetime) -> Decision:
     """An order that cannot be followed; on record, so that it is never followed later by surprise."""
-    return _unmoved(
+    return _next(
         ledger,
         now,
         version=None,
@@ -93,33 +139,17 @@ def rollback_target(ledger: Ledger, command: Command) -> str | None:
     return target if target in ledger.promotions and target != ledger.champion else None
 
 
-def _entry(
-    ledger: Ledger, candidate: Candidate, ruling: Ruling, settings: GateSettings, now: datetime, **more: Any
-) -> Decision:
-    entry = _unmoved(
-        ledger,
-        now,
-        version=candidate.version,
-        window_id=candidate.window_id,
-        run_id=candidate.run_id,
-        model_digest=candidate.model_digest,
-        verdict=ruling.verdict,
-        need_rows=ruling.need_rows,
-        terms=ruling.terms,
-        policy=settings.model_dump(mode="json"),
-        **({"reasons": ruling.reasons, "numbers": ruling.numbers} | more),
-    )
-    if ruling.verdict is not Verdict.PROMOTE:
-        return entry
-    return entry.model_copy(update={"champion_after": candidate.version})
-
-
-def _unmoved(ledger: Ledger, now: datetime, **fields: Any) -> Decision:
-    """The next entry of the ledger, which leaves the champion where it is."""
+def _next(ledger: Ledger, now: datetime, **fields: Any) -> Decision:
+    """The next entry of the ledger; only a promotion or a rollback moves the champion."""
+    moves = fields["verdict"] in (Verdict.PROMOTE, Verdict.ROLLBACK)
+    after = fields["version"] if moves else ledger.champion
+    anchor = fields.pop("anchor", ledger.anchor)
     return Decision(
         number=ledger.number + 1,
         champion_before=ledger.champion,
-        champion_after=ledger.champion,
+        champion_after=after,
+        # The first champion has nothing before it that could be slid away from.
+        anchor=anchor or after,
         decided_at=now,
         **fields,
     )

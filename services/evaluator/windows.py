@@ -1,12 +1,21 @@
 """What the evaluator knows of closed windows: their manifests, and their held-out rows from the archive."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import structlog
+from numpy.typing import NDArray
 
-from services.evaluator.pool import HeldOutRow, eligible, held_out, latest_rows
+from services.evaluator.pool import (
+    HeldOutRow,
+    eligible,
+    first_rows_after,
+    first_windows_after,
+    held_out,
+    rows_since_birth,
+)
 from shared.archive import WindowRow
 from shared.envelope import decode
 from shared.errors import SnapshotError
@@ -14,6 +23,8 @@ from shared.events import ClosedWindow, Side, Snapshot
 from shared.kafka import Record
 
 log = structlog.get_logger("windows")
+
+BoolArray = NDArray[np.bool_]
 
 
 class Snapshots(Protocol):
@@ -31,16 +42,28 @@ class Manifests(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
-    """The rows that decide, and what could not be read for them."""
+class TrialRows:
+    """The rows of one sitting, and what could not be read for them.
+
+    Attributes:
+        rows: All of them, each text once, in the order of the stream.
+        deciding: Birth window -> keys of the rows that decide about a challenger born with it.
+        since_promotion: Keys of the rows that arrived after the champion's promotion.
+    """
 
     rows: tuple[HeldOutRow, ...]
+    deciding: dict[str, frozenset[str]]
+    since_promotion: frozenset[str]
     label_counts: dict[str, int]
     unreadable: tuple[str, ...]
 
+    def mask(self, keys: Collection[str]) -> BoolArray:
+        """(n,) whether each row is one of these."""
+        return np.array([row.key in keys for row in self.rows], np.bool_)
+
 
 class WindowBook:
-    """All manifests, and the hold-outs that the last pool was made of, so that a snapshot is read once."""
+    """All manifests, and the hold-outs of the last sitting, so that a snapshot is read once."""
 
     def __init__(self, manifests: Manifests, archive: Snapshots) -> None:
         self._manifests, self._archive = manifests, archive
@@ -61,35 +84,82 @@ class WindowBook:
         """Window id -> SHA-256 of its snapshot."""
         return {window_id: window.snapshot.sha256 for window_id, window in self._windows.items()}
 
-    def pool(self, newest_window_id: str, quarantined: Collection[str], size: int) -> Pool:
-        """The pool as of a window; a snapshot that is missing or altered is left out and named.
+    def rows_on_trial(
+        self,
+        newest_window_id: str,
+        quarantined: Collection[str],
+        *,
+        births: Collection[str],
+        promotion: str | None,
+        pool_rows: int,
+        rows_since: int,
+    ) -> TrialRows:
+        """The rows as of a window; a snapshot that is missing or altered is left out and named.
+
+        Args:
+            births: Windows with which the challengers on trial were born, the newest among them.
+            promotion: The newest window that the gate had looked at when it promoted the champion, if there is one.
+            rows_since: The first rows after the promotion, of which no more are looked at.
 
         Raises: ArchiveUnavailableError if the archive could not be read.
         """
         windows = eligible(self._windows.values(), newest_window_id, quarantined)
-        used: dict[str, tuple[HeldOutRow, ...]] = {}
-        unreadable: list[str] = []
-        rows = latest_rows(self._reading(windows, used, unreadable), size)
-        self._hold_outs = used
-        return Pool(rows, _label_counts(windows), tuple(unreadable))
+        reading = _Reading(self._archive, self._hold_outs)
+        promoted = self._windows[promotion].sequence if promotion in self._windows else None
+        after = () if promoted is None else first_windows_after(windows, promoted, rows_since)
+        held = reading.enough(windows, min(self._windows[birth].sequence for birth in births), pool_rows, after)
+        deciding = {birth: rows_since_birth(held, self._windows[birth].sequence, pool_rows) for birth in births}
+        since = {} if promoted is None else first_rows_after(held, promoted, rows_since)
+        self._hold_outs = reading.used
+        return TrialRows(
+            rows=_in_order((*deciding.values(), since)),
+            deciding={birth: frozenset(rows) for birth, rows in deciding.items()},
+            since_promotion=frozenset(since),
+            label_counts=_label_counts(windows),
+            unreadable=tuple(reading.unreadable),
+        )
 
-    def _reading(
-        self, windows: Sequence[ClosedWindow], used: dict[str, tuple[HeldOutRow, ...]], unreadable: list[str]
-    ) -> Iterator[tuple[HeldOutRow, ...]]:
-        for window in windows:
-            if not window.sides.get(Side.HOLDOUT):
+
+class _Reading:
+    """Hold-outs for one sitting: those that the last one had are not read again."""
+
+    def __init__(self, archive: Snapshots, known: Mapping[str, tuple[HeldOutRow, ...]]) -> None:
+        self._archive, self._known = archive, known
+        self.used: dict[str, tuple[HeldOutRow, ...]] = {}
+        self.unreadable: list[str] = []
+
+    def enough(
+        self, newest_first: Sequence[ClosedWindow], oldest_birth: int, pool_rows: int, wanted: Collection[str]
+    ) -> list[tuple[ClosedWindow, tuple[HeldOutRow, ...]]]:
+        """Windows with hold-outs, the newest first: until the oldest pool is complete, and those wanted anyway."""
+        found: list[tuple[ClosedWindow, tuple[HeldOutRow, ...]]] = []
+        in_pool: set[str] = set()
+        for window in newest_first:
+            if len(in_pool) >= pool_rows and window.window_id not in wanted:
                 continue
-            try:
-                used[window.window_id] = self._hold_out(window)
-            except SnapshotError as error:
-                log.error("window_left_out", window_id=window.window_id, error=str(error))
-                unreadable.append(window.window_id)
-            else:
-                yield used[window.window_id]
+            rows = self._hold_out(window)
+            found.append((window, rows))
+            if window.sequence <= oldest_birth:
+                in_pool.update(row.key for row in rows)
+        return found
 
     def _hold_out(self, window: ClosedWindow) -> tuple[HeldOutRow, ...]:
-        known = self._hold_outs.get(window.window_id)
-        return held_out(window.window_id, self._archive.read(window.snapshot)) if known is None else known
+        if not window.sides.get(Side.HOLDOUT):
+            return ()
+        try:
+            rows = self._known.get(window.window_id) or held_out(window.window_id, self._archive.read(window.snapshot))
+        except SnapshotError as error:
+            log.error("window_left_out", window_id=window.window_id, error=str(error))
+            self.unreadable.append(window.window_id)
+            return ()
+        self.used[window.window_id] = rows
+        return rows
+
+
+def _in_order(parts: Iterable[Mapping[str, HeldOutRow]]) -> tuple[HeldOutRow, ...]:
+    """All rows, each text once; of copies in several windows, the latest."""
+    rows = sorted((row for part in parts for row in part.values()), key=lambda row: row.offset)
+    return tuple(sorted({row.key: row for row in rows}.values(), key=lambda row: row.offset))
 
 
 def _label_counts(windows: Sequence[ClosedWindow]) -> dict[str, int]:

@@ -43,7 +43,9 @@ def test_each_candidate_is_decided_once_when_killed(
     assert evaluator.metric("alias_repairs_total") == 0
 
 
-@pytest.mark.parametrize(("step", "after"), [("set_champion", True), pytest.param("transaction", True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("step", "after"), [("set_champion", True), pytest.param("transaction", True, marks=pytest.mark.slow)]
+)
 def test_a_rollback_is_executed_once_when_killed(
     small_pool: Stage, models: Models, start: Start, step: str, after: bool
 ) -> None:

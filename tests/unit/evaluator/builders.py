@@ -1,11 +1,15 @@
 """Events as the evaluator meets them, with everything that a test does not care about filled in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from services.evaluator.exam import Exam, Model
+import numpy as np
+
+from services.evaluator.exam import CHALLENGER, BoolArray, Contender, Exam, Measured, Model
+from services.evaluator.gate import REQUIRED_METRICS, ProbeResult
 from services.evaluator.pool import HeldOutRow, text_key
+from services.evaluator.suites import POOL
 from shared.archive import WindowRow
 from shared.events import (
     Candidate,
@@ -14,6 +18,7 @@ from shared.events import (
     Command,
     CommandKind,
     Decision,
+    Score,
     Side,
     Snapshot,
     SplitRecord,
@@ -87,15 +92,35 @@ def row(sequence: int, place: int, text: str | None = None, label: int = 0) -> H
     return HeldOutRow(window_id(sequence), 1000 * sequence + place, text_key(text), text, label)
 
 
-def exam(windows: Sequence[int], rows_each: int, *, newest: int, champion: bool = True) -> Exam:
-    return Exam(
-        challenger=Model("2", "e" * 64),
-        champion=Model("1", DIGEST) if champion else None,
-        window_id=window_id(newest),
-        own_windows=(window_id(newest),),
-        rows=tuple(row(sequence, place) for sequence in windows for place in range(rows_each)),
-        label_counts={},
-    )
+def exam(windows: Sequence[int], rows_each: int, *, newest: int, champion: bool = True, **more: Any) -> Exam:
+    rows = tuple(row(sequence, place) for sequence in windows for place in range(rows_each))
+    everywhere = np.ones(len(rows), np.bool_)
+    fields = {
+        "challenger": Contender(CHALLENGER, Model("2", "e" * 64), everywhere),
+        "champion": Model("1", DIGEST) if champion else None,
+        "window_id": window_id(newest),
+        "own_windows": (window_id(newest),),
+        "rows": rows,
+        "label_counts": {},
+        "since_promotion": ~everywhere,
+    }
+    return Exam(**(fields | more))
+
+
+def measured(right: Mapping[str, BoolArray], metrics: dict[str, float] | None = None, **more: Any) -> Measured:
+    """Answers of models that were all asked about all rows; every contender has these metrics."""
+    rows = len(right[CHALLENGER])
+    found = dict.fromkeys(REQUIRED_METRICS, 0.5) if metrics is None else metrics
+    contenders = [role for role in right if role == CHALLENGER or role.startswith("waiting")]
+    score = Score(model=CHALLENGER, rows_name=POOL, rows=rows, metrics=found)
+    fields = {
+        "probe": ProbeResult(True, 6, 6),
+        "right": right,
+        "answered": {role: np.ones(rows, np.bool_) for role in right},
+        "scores": dict.fromkeys(contenders, (score,)),
+        "new_answers": rows,
+    }
+    return Measured(**(fields | more))
 
 
 def candidate(sequence: int, version: str | None = "1", **more: Any) -> Candidate:

@@ -18,6 +18,55 @@ THREE_CHAMPIONS = [
 ]
 
 
+def told(*entries: tuple[Verdict, str]) -> Ledger:
+    """A ledger after a first champion, version 1, with more entries about versions; each of a window of its own."""
+    ledger = Ledger.of([decision(1, PROMOTE, "1", None, anchor="1")])
+    for verdict, version in entries:
+        fields = {"window_id": window_id(100 + int(version)), "anchor": ledger.anchor}
+        if verdict is ROLLBACK:
+            fields = {"anchor": ledger.anchor_after_rollback(version)}
+        ledger = ledger.after(decision(ledger.number + 1, verdict, version, ledger.champion, **fields))
+    return ledger
+
+
+def test_undecided_challengers_wait_until_they_are_settled() -> None:
+    ledger = told((UNDECIDED, "2"), (UNDECIDED, "3"), (UNDECIDED, "2"))
+    assert ledger.waiting_versions == ("2", "3")
+    assert [entry.number for entry in ledger.waiting] == [4, 3]
+    settled = ledger.after(decision(5, REJECT, "2", "1", window_id=window_id(102)))
+    assert settled.waiting_versions == ("3",)
+    assert settled.settled_versions == {"1", "2"}
+
+
+@pytest.mark.parametrize("version", ["3", "2"])
+def test_a_promotion_empties_the_waiting_room(version: str) -> None:
+    assert told((UNDECIDED, "2"), (PROMOTE, version)).waiting_versions == ()
+
+
+def test_a_rollback_empties_the_waiting_room() -> None:
+    assert told((PROMOTE, "2"), (UNDECIDED, "3"), (ROLLBACK, "1")).waiting_versions == ()
+
+
+def test_a_settled_version_is_never_decided_again() -> None:
+    with pytest.raises(LedgerCorruptError, match="its version again"):
+        told((UNDECIDED, "2"), (REJECT, "2"), (UNDECIDED, "2"))
+
+
+def test_the_anchor_moves_forward_with_proof_and_back_with_a_rollback() -> None:
+    ledger = told((PROMOTE, "2"), (PROMOTE, "3"))
+    assert ledger.anchor == "1"
+    proven = ledger.after(decision(4, UNDECIDED, "4", "3", anchor="3"))
+    assert (proven.anchor, proven.anchors) == ("3", ("1", "3"))
+    assert (proven.anchor_after_rollback("2"), ledger.anchor_after_rollback("2")) == ("1", "1")
+    back = proven.after(decision(5, ROLLBACK, "2", "3", anchor=proven.anchor_after_rollback("2")))
+    assert (back.champion, back.anchor) == ("2", "1")
+
+
+def test_a_promotion_remembers_the_newest_window_that_was_looked_at() -> None:
+    ledger = Ledger.of([decision(1, PROMOTE, "1", None, looked_window_id=window_id(5))])
+    assert (ledger.promoted_with, Ledger.of(THREE_CHAMPIONS).promoted_with) == (window_id(5), window_id(3))
+
+
 def test_an_empty_ledger_has_no_champion() -> None:
     ledger = Ledger.of([])
     assert (ledger.number, ledger.champion, ledger.previous_champion) == (0, None, None)

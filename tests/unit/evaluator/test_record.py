@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.evaluator.ledger import Ledger
-from services.evaluator.record import DECISION_TAG, decision_tags, run_metrics, tagged_decision
+from services.evaluator.record import SITTING_TAG, decision_tags, run_metrics, sitting_tag, tagged_sitting
 from shared.events import Decision, Outcome, Score, TermResult, Verdict
 from shared.settings import GateSettings
 from tests.unit.evaluator.builders import candidate, decision, lineage, window
@@ -25,12 +25,13 @@ FULL = decision(
 )
 CANDIDATE = candidate(2, "2")
 WINDOW = window(2)
+MLFLOWS_BOUND = 100_000
 SNAPSHOTS = {WINDOW.window_id: WINDOW.snapshot.sha256}
 
 
 def taken_up(tagged: Decision, ledger: Ledger, snapshots: Mapping[str, str] = SNAPSHOTS) -> Decision | None:
-    tags = lineage(WINDOW).to_tags() | decision_tags(tagged)
-    return tagged_decision(tags, ledger, CANDIDATE, snapshots)
+    tags = lineage(WINDOW).to_tags() | decision_tags(tagged) | sitting_tag([tagged])
+    return next(iter(tagged_sitting(tags, ledger, CANDIDATE, snapshots)), None)
 
 
 def test_a_tagged_decision_comes_back_whole() -> None:
@@ -38,7 +39,7 @@ def test_a_tagged_decision_comes_back_whole() -> None:
 
 
 def test_a_version_without_tag_has_no_decision() -> None:
-    assert tagged_decision({}, LEDGER, CANDIDATE, SNAPSHOTS) is None
+    assert tagged_sitting({}, LEDGER, CANDIDATE, SNAPSHOTS) == ()
 
 
 def test_a_decision_against_another_champion_is_not_finished() -> None:
@@ -64,12 +65,24 @@ def test_a_decision_of_a_stream_that_is_gone_is_not_finished(snapshots: dict[str
 
 
 def test_a_decision_on_a_version_without_lineage_is_not_finished() -> None:
-    assert tagged_decision(decision_tags(FULL), LEDGER, CANDIDATE, SNAPSHOTS) is None
+    assert tagged_sitting(sitting_tag([FULL]), LEDGER, CANDIDATE, SNAPSHOTS) == ()
 
 
 def test_a_strangers_tag_is_not_taken_for_a_decision() -> None:
-    tags = {DECISION_TAG: '{"verdict": "promote"}'}
-    assert tagged_decision(tags, LEDGER, CANDIDATE, SNAPSHOTS) is None
+    tags = {SITTING_TAG: '[{"verdict": "promote"}]'}
+    assert tagged_sitting(tags, LEDGER, CANDIDATE, SNAPSHOTS) == ()
+
+
+def test_a_sitting_comes_back_whole_and_in_its_order() -> None:
+    other = "w-0000009000"
+    room = LEDGER.after(decision(2, Verdict.UNDECIDED, "9", "1", window_id=other))
+    entries = (FULL.model_copy(update={"number": 3}), decision(4, Verdict.REJECT, "9", "2", window_id=other))
+    tags = lineage(WINDOW).to_tags() | sitting_tag(entries)
+    assert tagged_sitting(tags, room, CANDIDATE, SNAPSHOTS) == entries
+
+
+def test_tags_of_a_full_sitting_fit_into_mlflow() -> None:
+    assert all(len(value) < MLFLOWS_BOUND for value in sitting_tag([FULL] * 4).values())
 
 
 def test_the_runs_metrics_name_rows_and_model() -> None:

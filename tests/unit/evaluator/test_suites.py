@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 
 from services.evaluator.comparison import UnpairedError
-from services.evaluator.exam import BASELINE, CHALLENGER, CHAMPION, BoolArray, Exam, Measured
-from services.evaluator.gate import REQUIRED_METRICS, ProbeResult
+from services.evaluator.exam import ANCHOR, BASELINE, CHALLENGER, CHAMPION, BoolArray, Contender, Exam, Model
 from services.evaluator.suites import FRESH, POOL, suites, weigh
-from shared.events import Outcome, Score, Verdict
+from shared.events import Outcome, Verdict
 from shared.settings import GateSettings
-from tests.unit.evaluator.builders import exam
+from tests.unit.evaluator.builders import exam, measured
 
 SETTINGS = GateSettings()
-METRICS = dict.fromkeys(REQUIRED_METRICS, 0.5)
 TWO_WINDOWS = exam([0, 1], rows_each=600, newest=1)
 FIRST_MODEL = exam([0], rows_each=600, newest=0, champion=False)
 
@@ -23,14 +21,8 @@ def answers(exam: Exam, here: float, elsewhere: float, shift: int = 0) -> BoolAr
     return np.where(exam.own, places < 100 * here, places < 100 * elsewhere)
 
 
-def measured(right: dict[str, BoolArray], metrics: dict[str, float] | None = None) -> Measured:
-    rows = len(right[CHALLENGER])
-    score = Score(model=CHALLENGER, rows_name=POOL, rows=rows, metrics=METRICS if metrics is None else metrics)
-    return Measured(ProbeResult(True, 6, 6), right, (score,), rows, ())
-
-
 def test_fresh_rows_are_those_of_the_candidates_windows_and_the_pool_is_all() -> None:
-    found = suites(TWO_WINDOWS)
+    found = suites(TWO_WINDOWS, TWO_WINDOWS.challenger)
     assert (found[FRESH].sum(), found[POOL].sum()) == (600, 1200)
 
 
@@ -41,15 +33,16 @@ def test_a_better_challenger_is_promoted_a_worse_one_rejected_and_an_equal_one_w
         weigh(TWO_WINDOWS, measured({CHAMPION: champion, CHALLENGER: answers(TWO_WINDOWS, share, share)}), SETTINGS)
         for share in (0.8, 0.6, 0.7)
     ]
-    assert [weighed.ruling.verdict for weighed in verdicts] == [Verdict.PROMOTE, Verdict.REJECT, Verdict.UNDECIDED]
-    assert [weighed.ruling.numbers["delta"] for weighed in verdicts] == pytest.approx([0.1, -0.1, 0.0])
+    rulings = [weighed.rulings[CHALLENGER] for weighed in verdicts]
+    assert [ruling.verdict for ruling in rulings] == [Verdict.PROMOTE, Verdict.REJECT, Verdict.UNDECIDED]
+    assert [ruling.numbers["delta"] for ruling in rulings] == pytest.approx([0.1, -0.1, 0.0])
 
 
 def test_the_first_model_is_measured_against_the_baseline_without_margin() -> None:
     right = {BASELINE: answers(FIRST_MODEL, 0.6, 0.0), CHALLENGER: answers(FIRST_MODEL, 0.75, 0.0)}
     weighed = weigh(FIRST_MODEL, measured(right), SETTINGS)
-    assert weighed.ruling.verdict is Verdict.PROMOTE
-    assert weighed.ruling.numbers["margin"] == 0.0
+    assert weighed.rulings[CHALLENGER].verdict is Verdict.PROMOTE
+    assert weighed.rulings[CHALLENGER].numbers["margin"] == 0.0
     assert weighed.quarantine.reason == "no scored champion model to compare with"
 
 
@@ -59,12 +52,12 @@ def test_once_there_is_a_champion_beating_the_baseline_is_not_enough() -> None:
         CHAMPION: answers(TWO_WINDOWS, 0.8, 0.8),
         CHALLENGER: answers(TWO_WINDOWS, 0.7, 0.7),
     }
-    assert weigh(TWO_WINDOWS, measured(right), SETTINGS).ruling.verdict is Verdict.REJECT
+    assert weigh(TWO_WINDOWS, measured(right), SETTINGS).rulings[CHALLENGER].verdict is Verdict.REJECT
 
 
 def test_missing_metrics_are_not_read_as_zero_but_reject() -> None:
     right = {CHAMPION: answers(TWO_WINDOWS, 0.7, 0.7), CHALLENGER: answers(TWO_WINDOWS, 0.8, 0.8)}
-    ruling = weigh(TWO_WINDOWS, measured(right, metrics={}), SETTINGS).ruling
+    ruling = weigh(TWO_WINDOWS, measured(right, metrics={}), SETTINGS).rulings[CHALLENGER]
     assert ruling.verdict is Verdict.REJECT
     assert {term.name: term.outcome for term in ruling.terms}["metrics_complete"] is Outcome.FAIL
 
@@ -80,16 +73,74 @@ def test_a_flipped_window_is_quarantined_and_its_rows_do_not_speak_for_its_model
     right = {CHAMPION: answers(TWO_WINDOWS, 0.2, 0.8), CHALLENGER: answers(TWO_WINDOWS, 0.8, 0.3)}
     weighed = weigh(TWO_WINDOWS, measured(right), SETTINGS)
     assert weighed.quarantine.quarantine
-    assert (weighed.ruling.verdict, weighed.ruling.numbers["rows"]) == (Verdict.REJECT, 600)
+    assert (weighed.rulings[CHALLENGER].verdict, weighed.rulings[CHALLENGER].numbers["rows"]) == (Verdict.REJECT, 600)
 
 
 def test_a_new_domain_that_the_champion_does_not_fail_on_is_judged_with_its_rows() -> None:
     right = {CHAMPION: answers(TWO_WINDOWS, 0.72, 0.8), CHALLENGER: answers(TWO_WINDOWS, 0.95, 0.7)}
     weighed = weigh(TWO_WINDOWS, measured(right), SETTINGS)
-    assert (weighed.quarantine.quarantine, weighed.ruling.numbers["rows"]) == (False, 1200)
+    assert (weighed.quarantine.quarantine, weighed.rulings[CHALLENGER].numbers["rows"]) == (False, 1200)
 
 
 def test_without_rows_nothing_is_promoted() -> None:
     nothing = exam([], 0, newest=1)
     right = {CHAMPION: np.array([], np.bool_), CHALLENGER: np.array([], np.bool_)}
-    assert weigh(nothing, measured(right), SETTINGS).ruling.verdict is Verdict.UNDECIDED
+    assert weigh(nothing, measured(right), SETTINGS).rulings[CHALLENGER].verdict is Verdict.UNDECIDED
+
+
+def waiting_since(sequence: int, version: str = "7") -> Contender:
+    """A challenger born with a window, on trial by the rows of that window and later ones."""
+    rows = np.array([row.window_id >= f"w-{1000 * sequence:010d}" for row in TWO_WINDOWS.rows], np.bool_)
+    return Contender(f"waiting {version}", Model(version, "f" * 64), rows)
+
+
+def test_each_contender_is_judged_on_its_own_rows() -> None:
+    waiting = waiting_since(1)
+    sitting = exam([0, 1], rows_each=600, newest=1, waiting=(waiting,))
+    right = {CHAMPION: answers(sitting, 0.7, 0.7), CHALLENGER: answers(sitting, 0.7, 0.7)}
+    right |= {waiting.role: answers(sitting, 0.9, 0.1)}
+    rulings = weigh(sitting, measured(right), SETTINGS).rulings
+    assert list(rulings) == [waiting.role, CHALLENGER]
+    assert {role: ruling.numbers["rows"] for role, ruling in rulings.items()} == {waiting.role: 600, CHALLENGER: 1200}
+    assert rulings[waiting.role].verdict is Verdict.PROMOTE
+
+
+def test_rows_that_a_model_was_not_asked_about_are_never_compared() -> None:
+    right = {CHAMPION: answers(TWO_WINDOWS, 0.7, 0.7), CHALLENGER: answers(TWO_WINDOWS, 0.8, 0.8)}
+    half = {CHAMPION: TWO_WINDOWS.everywhere, CHALLENGER: TWO_WINDOWS.fresh}
+    with pytest.raises(ValueError, match="did not both answer"):
+        weigh(TWO_WINDOWS, measured(right, answered=half), SETTINGS)
+
+
+def test_a_waiting_challenger_whose_files_are_gone_is_rejected_not_waited_for() -> None:
+    waiting = waiting_since(0)
+    sitting = exam([0, 1], rows_each=600, newest=1, waiting=(waiting,))
+    right = {CHAMPION: answers(sitting, 0.7, 0.7), CHALLENGER: answers(sitting, 0.7, 0.7)}
+    rulings = weigh(sitting, measured(right, unusable={waiting.role: "its weights are gone"}), SETTINGS).rulings
+    assert rulings[waiting.role].verdict is Verdict.REJECT
+    assert "its weights are gone" in rulings[waiting.role].reasons[0]
+
+
+@pytest.mark.parametrize(("champion", "advances"), [(0.85, True), (0.7, False), (0.6, False)])
+def test_a_champion_becomes_the_anchor_once_it_is_proven_better_on_rows_after_its_promotion(
+    champion: float, advances: bool
+) -> None:
+    sitting = exam([0, 1], rows_each=600, newest=1, anchor=Model("0", "f" * 64), since_promotion=TWO_WINDOWS.fresh)
+    right = {
+        ANCHOR: answers(sitting, 0.7, 0.7),
+        CHAMPION: answers(sitting, champion, 0.7),
+        CHALLENGER: answers(sitting, 0.7, 0.7),
+    }
+    verdict = weigh(sitting, measured(right), SETTINGS).anchor
+    assert (verdict.advances, verdict.numbers["anchor_rows"]) == (advances, 600)
+
+
+def test_a_distrusted_window_proves_no_anchor() -> None:
+    sitting = exam([0, 1], rows_each=600, newest=1, anchor=Model("0", "f" * 64), since_promotion=TWO_WINDOWS.fresh)
+    right = {
+        ANCHOR: answers(sitting, 0.1, 0.8),
+        CHAMPION: answers(sitting, 0.2, 0.8),
+        CHALLENGER: answers(sitting, 0.8, 0.3),
+    }
+    weighed = weigh(sitting, measured(right), SETTINGS)
+    assert (weighed.quarantine.quarantine, weighed.anchor.numbers["anchor_rows"]) == (True, 0)

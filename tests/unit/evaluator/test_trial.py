@@ -10,22 +10,21 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.evaluator.exam import BASELINE, CHALLENGER, Measured, Result, Unavailable
-from services.evaluator.gate import ProbeResult
+from services.evaluator.exam import BASELINE, CHALLENGER, Result, Unavailable
 from services.evaluator.launcher import Scoring
 from services.evaluator.ledger import Ledger
 from services.evaluator.trial import Desk, Stage, Trial
-from services.evaluator.windows import Pool, WindowBook
+from services.evaluator.windows import TrialRows, WindowBook
 from shared.errors import RegistryUnavailableError, RetryableError
 from shared.metrics import EvaluatorMetrics
 from shared.registry import Registry
 from shared.retry import Backoff
 from shared.settings import EvaluatorSettings
-from tests.unit.evaluator.builders import NOW, candidate
+from tests.unit.evaluator.builders import NOW, candidate, measured
 
 PICTURES = (Path("a.png"), Path("b.png"))
 NOTHING_RIGHT = {model: np.zeros(0, np.bool_) for model in (CHALLENGER, BASELINE)}
-MEASURED = Measured(ProbeResult(loaded=True, asked=1, answered=1), NOTHING_RIGHT, (), 0, PICTURES)
+MEASURED = measured(NOTHING_RIGHT, pictures=PICTURES)
 
 
 class Finished:
@@ -43,7 +42,7 @@ class Finished:
 
 def desk(results: Iterator[Result], registry: Any) -> Desk:
     windows = create_autospec(WindowBook, instance=True)
-    windows.pool.return_value = Pool((), {}, ())
+    windows.rows_on_trial.return_value = TrialRows((), {candidate(0).window_id: frozenset()}, frozenset(), {}, ())
     backoff = create_autospec(Backoff(threading.Event()))
 
     def launch(_: object) -> Scoring:
@@ -69,7 +68,7 @@ def test_what_cannot_be_scored_yet_is_said_and_tried_again() -> None:
     under_way.advance()
     with pytest.raises(RetryableError, match="the disk is full"):
         under_way.advance()
-    assert (under_way.stage, under_way.decision) == (Stage.LOOK, None)
+    assert (under_way.stage, under_way.decisions) == (Stage.LOOK, ())
     until(Stage.RECORD, under_way)
 
 

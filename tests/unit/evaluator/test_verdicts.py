@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from services.evaluator.comparison import Flips
-from services.evaluator.gate import REQUIRED_METRICS, Challenge, ProbeResult, decide
+from services.evaluator.exam import CHALLENGER, waiting_role
+from services.evaluator.gate import REQUIRED_METRICS, Challenge, ProbeResult, Ruling, decide
 from services.evaluator.ledger import Ledger
 from services.evaluator.quarantine import QuarantineVerdict
-from services.evaluator.suites import Weighed
+from services.evaluator.suites import AnchorVerdict, Weighed
 from services.evaluator.verdicts import failed, judged, refused, rollback_target, rolled_back, unusable
 from shared.events import CandidateStatus, CommandKind, Decision, Verdict
 from shared.settings import GateSettings
@@ -17,15 +18,49 @@ from tests.unit.evaluator.builders import DIGEST, NOW, candidate, command, decis
 SETTINGS = GateSettings()
 METRICS = dict.fromkeys(REQUIRED_METRICS, 0.5)
 TRUSTED = QuarantineVerdict(quarantine=False, reason="fine", numbers={})
-CHAMPION_ONE = Ledger.of([decision(1, Verdict.PROMOTE, "1", None)])
-TWO_CHAMPIONS = CHAMPION_ONE.after(decision(2, Verdict.PROMOTE, "2", "1"))
+CHAMPION_ONE = Ledger.of([decision(1, Verdict.PROMOTE, "1", None, anchor="1")])
+TWO_CHAMPIONS = CHAMPION_ONE.after(decision(2, Verdict.PROMOTE, "2", "1", anchor="1"))
 ROLLBACK = CommandKind.ROLLBACK
+BETTER, WORSE, EVEN = Flips(300, 100, 1600), Flips(100, 300, 1600), Flips(10, 10, 100)
+UNMOVED, PROVEN = AnchorVerdict(), AnchorVerdict(advances=True, numbers={"anchor_evidence": 30.0})
 EXAM = replace(exam([1, 2], 5, newest=2), unreadable=(window_id(0),))
 
 
+def ruling(flips: Flips) -> Ruling:
+    return decide(Challenge(ProbeResult(True, 6, 6), flips, METRICS), SETTINGS)
+
+
 def gate_entry(flips: Flips, quarantine: QuarantineVerdict = TRUSTED) -> Decision:
-    ruling = decide(Challenge(ProbeResult(True, 6, 6), flips, METRICS), SETTINGS)
-    return judged(CHAMPION_ONE, candidate(2, "2"), EXAM, Weighed(ruling, quarantine), (), SETTINGS, NOW)
+    weighed = Weighed({CHALLENGER: ruling(flips)}, quarantine)
+    (entry,) = judged(CHAMPION_ONE, candidate(2, "2"), EXAM, weighed, {}, SETTINGS, NOW)
+    return entry
+
+
+def room_entries(ledger: Ledger, waiting: Flips, newcomer: Flips, anchor: AnchorVerdict = UNMOVED) -> Ledger:
+    """The ledger after a sitting where version 8 waited and version 9 is new."""
+    room = ledger.after(decision(ledger.number + 1, Verdict.UNDECIDED, "8", ledger.champion, window_id=window_id(8)))
+    weighed = Weighed({waiting_role("8"): ruling(waiting), CHALLENGER: ruling(newcomer)}, TRUSTED, anchor)
+    return room.after_all(judged(room, candidate(9, "9"), EXAM, weighed, {}, SETTINGS, NOW))
+
+
+def test_every_contender_gets_an_entry_about_itself() -> None:
+    ledger = room_entries(CHAMPION_ONE, EVEN, EVEN)
+    assert [(entry.version, entry.window_id) for entry in ledger.waiting] == [("8", window_id(8)), ("9", window_id(9))]
+    assert {entry.looked_window_id for entry in ledger.waiting} == {window_id(9)}
+    assert ledger.number == 4
+
+
+def test_one_that_waited_is_promoted_and_the_newcomer_goes() -> None:
+    ledger = room_entries(CHAMPION_ONE, BETTER, EVEN)
+    assert (ledger.champion, ledger.waiting, ledger.settled_versions) == ("8", (), {"1", "8", "9"})
+    assert ledger.promoted_with == window_id(9)
+
+
+def test_the_first_champion_is_the_anchor_and_stays_it_until_another_is_proven_better() -> None:
+    first = room_entries(Ledger(), WORSE, BETTER)
+    assert (first.champion, first.anchor) == ("9", "9")
+    assert room_entries(CHAMPION_ONE, WORSE, BETTER).anchor == "1"
+    assert room_entries(TWO_CHAMPIONS, WORSE, EVEN, PROVEN).anchor == "2"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +122,7 @@ def test_a_rollback_leads_nowhere_but_to_another_former_champion(ledger: Ledger,
 
 
 def test_a_rollback_names_who_and_why_and_the_digest_to_serve() -> None:
-    entry = rolled_back(TWO_CHAMPIONS, command(ROLLBACK), "1", NOW)
+    (entry,) = rolled_back(TWO_CHAMPIONS, command(ROLLBACK), "1", NOW)
     assert (entry.verdict, entry.champion_before, entry.champion_after) == (Verdict.ROLLBACK, "2", "1")
     assert (entry.decided_by, entry.reasons, entry.model_digest) == ("ann", ("it misbehaves",), DIGEST)
     assert TWO_CHAMPIONS.after(entry).champion == "1"
@@ -96,3 +131,11 @@ def test_a_rollback_names_who_and_why_and_the_digest_to_serve() -> None:
 def test_a_refused_order_is_answered_once_and_moves_nothing() -> None:
     after = TWO_CHAMPIONS.after(refused(TWO_CHAMPIONS, command(ROLLBACK, "9"), "9 was no champion", NOW))
     assert (after.champion, sorted(after.answered_commands)) == ("2", ["c1"])
+
+
+def test_a_rollback_closes_the_cases_of_those_that_wait() -> None:
+    room = TWO_CHAMPIONS.after(decision(3, Verdict.UNDECIDED, "3", "2"))
+    rollback, closed = rolled_back(room, command(ROLLBACK), "1", NOW)
+    assert (closed.version, closed.window_id, closed.verdict) == ("3", window_id(3), Verdict.REJECT)
+    after = room.after_all((rollback, closed))
+    assert (after.champion, after.waiting, "3" in after.settled_versions) == ("1", (), True)

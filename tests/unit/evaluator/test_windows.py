@@ -1,10 +1,10 @@
 """Hold-outs are read once; a snapshot that is lost costs its rows, not the decision."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pytest
 
-from services.evaluator.windows import WindowBook
+from services.evaluator.windows import TrialRows, WindowBook
 from shared.archive import WindowRow
 from shared.envelope import encode
 from shared.errors import ArchiveUnavailableError, SnapshotError, TidemillError
@@ -47,13 +47,30 @@ def book(snapshots: Snapshots, *windows: ClosedWindow) -> WindowBook:
     return book
 
 
+def on_trial(
+    windows: WindowBook, newest: int, *older: int, pool_rows: int = 100, promotion: int | None = None, since: int = 100
+) -> TrialRows:
+    return windows.rows_on_trial(
+        window_id(newest),
+        frozenset(),
+        births={window_id(birth) for birth in (newest, *older)},
+        promotion=None if promotion is None else window_id(promotion),
+        pool_rows=pool_rows,
+        rows_since=since,
+    )
+
+
+def windows_of(keys: Collection[str], rows: TrialRows) -> list[str]:
+    return sorted({row.window_id for row in rows.rows if row.key in keys})
+
+
 def test_a_window_is_known_once_its_manifest_was_read() -> None:
     known = book(Snapshots(), window(0))
     assert (known.knows(window_id(0)), known.knows(window_id(1))) == (True, False)
 
 
 def test_the_pool_counts_labels_of_all_its_windows() -> None:
-    pool = book(Snapshots(), window(0), window(1)).pool(window_id(1), frozenset(), 100)
+    pool = on_trial(book(Snapshots(), window(0), window(1)), 1)
     assert (len(pool.rows), pool.label_counts) == (6, {"negative": 1200, "positive": 800})
 
 
@@ -61,23 +78,55 @@ def test_a_snapshot_is_read_once_for_all_decisions() -> None:
     snapshots = Snapshots()
     windows = book(snapshots, window(0), window(1))
     for newest in (0, 1):
-        windows.pool(window_id(newest), frozenset(), 100)
+        on_trial(windows, newest)
     assert snapshots.read_paths == [path(0), path(1)]
 
 
 def test_a_window_without_held_out_rows_is_not_read() -> None:
     snapshots = Snapshots()
-    book(snapshots, window(0, sides={Side.TRAIN: 9})).pool(window_id(0), frozenset(), 100)
+    on_trial(book(snapshots, window(0, sides={Side.TRAIN: 9})), 0)
     assert snapshots.read_paths == []
 
 
 def test_an_altered_snapshot_is_left_out_and_named() -> None:
     snapshots = Snapshots({path(0): SnapshotError("altered")})
-    pool = book(snapshots, window(0), window(1)).pool(window_id(1), frozenset(), 100)
+    pool = on_trial(book(snapshots, window(0), window(1)), 1)
     assert ([row.window_id for row in pool.rows], pool.unreadable) == ([window_id(1)] * 3, (window_id(0),))
 
 
 def test_an_archive_that_does_not_answer_is_waited_for() -> None:
     snapshots = Snapshots({path(0): ArchiveUnavailableError("not mounted")})
     with pytest.raises(ArchiveUnavailableError):
-        book(snapshots, window(0)).pool(window_id(0), frozenset(), 100)
+        on_trial(book(snapshots, window(0)), 0)
+
+
+def test_an_older_challenger_is_judged_by_the_pool_at_its_birth_and_all_rows_since() -> None:
+    rows = on_trial(book(Snapshots(), *(window(sequence) for sequence in range(6))), 5, 3, pool_rows=6)
+    assert windows_of(rows.deciding[window_id(5)], rows) == [window_id(4), window_id(5)]
+    assert windows_of(rows.deciding[window_id(3)], rows) == [window_id(2), window_id(3), window_id(4), window_id(5)]
+    assert rows.mask(rows.deciding[window_id(5)]).sum() == 6
+
+
+def test_windows_that_nobody_needs_are_not_read() -> None:
+    snapshots = Snapshots()
+    on_trial(book(snapshots, *(window(sequence) for sequence in range(6))), 5, pool_rows=6)
+    assert sorted(snapshots.read_paths) == [path(4), path(5)]
+
+
+def test_only_the_first_rows_after_a_promotion_may_prove_the_champion() -> None:
+    windows = [window(sequence, sides={Side.HOLDOUT: 3}) for sequence in range(8)]
+    snapshots = Snapshots()
+    rows = on_trial(book(snapshots, *windows), 7, pool_rows=3, promotion=1, since=5)
+    assert windows_of(rows.since_promotion, rows) == [window_id(2), window_id(3)]
+    assert len(rows.since_promotion) == 5
+    assert sorted(snapshots.read_paths) == [path(2), path(3), path(7)]
+
+
+def test_a_text_that_comes_again_is_one_row() -> None:
+    class Same(Snapshots):
+        def read(self, snapshot: Snapshot) -> list[WindowRow]:
+            return [snapshot_row(int(snapshot.path[-4:]), "Twice the same.")]
+
+    rows = on_trial(book(Same(), window(0), window(1)), 1, 0)
+    assert len(rows.rows) == 1
+    assert rows.rows[0].window_id == window_id(1)
