@@ -223,6 +223,15 @@ class BalancedReplaySettings(Section):
 ReplaySettings = BalancedReplaySettings
 
 
+class LabelQualitySettings(Section):
+    """When a window's labels are too suspicious to be learned."""
+
+    enabled: bool = Field(True, description="Look at the labels before training; needs a champion that answers.")
+    limit: float = Field(0.4, gt=0, lt=1, description="Share of suspicious labels, of the window or of a source.")
+    alpha: float = Field(0.001, gt=0, lt=1, description="Level at which the share must be proven above the limit.")
+    source_share: float = Field(0.2, gt=0, le=1, description="Part of the window from which a source condemns it.")
+
+
 class TrainingSettings(Section):
     """How a window is learned."""
 

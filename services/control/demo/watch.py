@@ -34,8 +34,9 @@ class Watch:
 
     @property
     def champions(self) -> list[str]:
-        """Versions that were promoted, in order."""
+        """Versions that were promoted, in order; one that waited may be promoted after younger ones were decided."""
         promoted = [entry for entry in self.decisions.values() if entry.verdict is Verdict.PROMOTE]
+        promoted.sort(key=lambda entry: entry.number)
         return [entry.version for entry in promoted if entry.version]
 
     def close(self) -> None:
