@@ -43,6 +43,13 @@ class BrierLosses:
         return self.challenger - self.champion
 
 
+def brier_losses(probabilities: FloatArray, labels: NDArray[np.int64]) -> FloatArray:
+    """(n,) each row's Brier loss, 0 to 1: half the squared distance between probabilities, (n, k), and truth, (n,)."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    losses: FloatArray = ((probabilities - truth) ** 2).sum(axis=1) / 2.0
+    return losses
+
+
 @dataclass(frozen=True, slots=True)
 class SliceVerdict:
     """What the slices say.

@@ -30,9 +30,7 @@ def lives(edge: float, first: int, seed: int = 11) -> Counts:
 
 def all_evidence(counts: Counts, above: float) -> NDArray[np.float64]:
     """(streams, looks): the evidence at each look, by the formula of its definition."""
-    odds = np.stack(
-        [1.0 + STAKES * (1.0 - above) / (1.0 + above), 1.0 - STAKES, 1.0 - STAKES * above / (1.0 + above)]
-    )
+    odds = np.stack([1.0 + STAKES * (1.0 - above) / (1.0 + above), 1.0 - STAKES, 1.0 - STAKES * above / (1.0 + above)])
     pots: NDArray[np.float64] = np.exp(counts @ np.log(odds))
     return pots.mean(axis=-1)
 

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
+from statsmodels.stats.contingency_tables import mcnemar
 
 from services.evaluator.comparison import Flips, UnpairedError
 from services.evaluator.guards import (
     BrierLosses,
+    brier_losses,
     brier_veto,
     flip_veto,
     lowest_p,
@@ -20,6 +22,7 @@ from services.evaluator.guards import (
     tarone,
     visible_drop,
 )
+from services.evaluator.metrics import score_all
 
 MARGIN, ALPHA = 0.02, 0.05
 KNOWN = {
@@ -52,10 +55,32 @@ def test_known_numbers_of_slices_that_can_be_judged(discordant: tuple[int, ...],
 
 @pytest.mark.parametrize(
     ("wins", "losses", "p"),
-    [(25, 10, 0.994335), (10, 25, 0.005665), (20, 35, 0.022023), (100, 130, 0.024082), (0, 0, 0.5), (0, 13, 0.000061)],
+    [
+        (10, 25, 0.005665),
+        (25, 10, 0.994335),
+        (20, 35, 0.022023),
+        (100, 130, 0.024082),
+        (0, 0, 0.5),
+        (0, 13, 0.000061),
+        (1, 3, 0.1875),
+        (12, 0, 0.999878),
+    ],
 )
 def test_known_mid_p_values(wins: int, losses: int, p: float) -> None:
     assert mid_p(Flips(wins, losses)) == pytest.approx(p, abs=5e-7)
+
+
+@pytest.mark.parametrize(
+    ("wins", "losses", "exact"),
+    [(25, 10, 0.016674), (35, 20, 0.058064), (130, 100, 0.055614), (13, 0, 0.000244), (3, 1, 0.625), (0, 12, 0.000488)],
+)
+def test_mid_p_is_mcnemars_exact_test_less_half_of_what_was_seen(wins: int, losses: int, exact: float) -> None:
+    """Against statsmodels' implementation, which knows the exact two-sided test alone."""
+    reference = mcnemar([[0, losses], [wins, 0]], exact=True).pvalue
+    assert reference == pytest.approx(exact, abs=5e-7)
+    fewer, more = sorted((wins, losses))
+    one_sided = mid_p(Flips(fewer, more)) + 0.5 * binom.pmf(more, wins + losses, 0.5)
+    assert 2.0 * one_sided == pytest.approx(reference)
 
 
 @given(counts, counts)
@@ -133,6 +158,18 @@ def test_negative_flips_over_budget_are_vetoed_only_when_proven() -> None:
     assert not flip_veto(Flips(200, 30, 270), 0.05)[2], "6 % of 500 rows may be luck"
     assert flip_veto(Flips(800, 130, 1_070), 0.05)[2], "6.5 % of 2,000 rows are not"
     assert flip_veto(Flips(), 0.05) == (0.0, 1.0, False)
+
+
+def test_a_rows_brier_loss_is_the_squared_error_of_one_labels_probability() -> None:
+    """Their mean is the metric that goes by the same name."""
+    probabilities = np.array([[0.8, 0.2], [0.7, 0.3], [0.0, 1.0]])
+    losses = brier_losses(probabilities, np.array([0, 1, 1]))
+    assert losses == pytest.approx([0.04, 0.49, 0.0])
+    assert losses.mean() == pytest.approx(score_all(probabilities, [0, 1, 1])["brier"])
+
+
+def test_the_brier_loss_of_a_sure_mistake_is_one_however_many_labels() -> None:
+    assert brier_losses(np.eye(4)[[0, 1]], np.array([0, 3])) == pytest.approx([0.0, 1.0])
 
 
 CHAMPION = np.array([0.04, 0.09, 0.01, 0.25, 0.36, 0.16, 0.04, 0.49])
