@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,15 +20,11 @@ from pydantic_settings import (
 
 from shared.errors import ConfigurationError
 from shared.events import SplitRecord
+from shared.gate_settings import GateSettings as GateSettings
+from shared.section import Section
 
 CONFIG_VARIABLE = "TIDEMILL_CONFIG"
 DEFAULT_CONFIG_FILE = "tidemill.toml"
-
-
-class Section(BaseModel):
-    """One part of the tree: frozen, nothing unknown, defaults checked too."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class StreamSettings(Section):
@@ -254,88 +250,6 @@ class TrainingSettings(Section):
     attempts: int = Field(3, ge=1, description="Failures after which the window yields a failed candidate.")
     decision_wait_seconds: float = Field(900.0, ge=0, description="For the candidate before this one to be decided.")
     timeout_seconds: float = Field(6 * 3600.0, gt=0, description="A job that runs longer is killed.")
-
-
-class AnswersTermSettings(Section):
-    """The challenger loads and answers known questions."""
-
-    kind: Literal["answers"] = "answers"
-    guard: bool = True
-
-
-class MetricsTermSettings(Section):
-    """Every metric of the challenger was computed."""
-
-    kind: Literal["metrics_complete"] = "metrics_complete"
-    guard: bool = True
-
-
-class ProvenWorseTermSettings(Section):
-    """Rejects a challenger whose harm is proven."""
-
-    kind: Literal["proven_worse"] = "proven_worse"
-    guard: bool = True
-    odds: float = Field(10.0, gt=1, description="Evidence of harm at which a challenger is rejected.")
-
-
-class SafeTermSettings(Section):
-    """Evidence that at most the margin is lost."""
-
-    kind: Literal["safe"] = "safe"
-    guard: bool = True
-    margin: float = Field(0.01, ge=0, lt=1, description="Accuracy that may be lost. Against a baseline always 0.")
-    odds: float = Field(20.0, gt=1, description="Evidence at which a challenger is safe.")
-
-
-class AheadTermSettings(Section):
-    """More wins than losses."""
-
-    kind: Literal["ahead"] = "ahead"
-    guard: bool = True
-
-
-TermSettings = Annotated[
-    AnswersTermSettings | MetricsTermSettings | ProvenWorseTermSettings | SafeTermSettings | AheadTermSettings,
-    Field(discriminator="kind"),
-]
-
-
-class QuarantineSettings(Section):
-    """When a whole window is distrusted."""
-
-    odds: float = Field(10.0, gt=1, description="Evidence of harm on rows of other windows.")
-    drop: float = Field(0.15, gt=0, lt=1, description="Champion's accuracy on the window below its own elsewhere.")
-    alpha: float = Field(0.01, gt=0, lt=1, description="One-sided level for that drop.")
-
-
-class GateSettings(Section):
-    """When a challenger may replace the champion."""
-
-    terms: tuple[TermSettings, ...] = Field(
-        (
-            AnswersTermSettings(),
-            MetricsTermSettings(),
-            ProvenWorseTermSettings(),
-            SafeTermSettings(),
-            AheadTermSettings(),
-        ),
-        min_length=1,
-        description="Every guard must pass. All are recorded.",
-    )
-    pool_rows: int = Field(2000, ge=1, description="Latest held-out rows that every challenger is scored on.")
-    waiting: int = Field(2, ge=0, description="Undecided challengers that wait for more held-out rows.")
-    anchor_odds: float = Field(20.0, gt=1, description="Evidence at which a champion becomes the anchor.")
-    anchor_rows: int = Field(10_000, ge=1, description="First held-out rows after its promotion that may prove it.")
-    quarantine: QuarantineSettings = QuarantineSettings()
-    baseline: str = Field("vader", description="'vader', 'majority', or a hub model or folder.")
-
-    @model_validator(mode="after")
-    def _has_guards(self) -> "GateSettings":
-        kinds = {term.kind for term in self.terms if term.guard}
-        missing = {"answers", "metrics_complete", "proven_worse", "safe", "ahead"} - kinds
-        if missing:
-            raise ValueError(f"the gate cannot do without the guards {sorted(missing)}")
-        return self
 
 
 class EvaluatorSettings(Section):

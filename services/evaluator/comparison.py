@@ -11,11 +11,11 @@ Source: Waudby-Smith and Ramdas, "Estimating means of bounded random variables b
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import logsumexp
 
 # A small stake wins slowly on small edges without going broke, a large one wins fast on large edges.
 STAKES = np.array([0.05, 0.10, 0.20, 0.40])
@@ -34,6 +34,7 @@ _USUAL_EDGE = 0.01
 _SMALLEST_LEAD = 0.001
 
 BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
 
 
 class UnpairedError(ValueError):
@@ -107,6 +108,7 @@ def harm(flips: Flips, beyond: float = 0.0) -> float:
     return evidence(flips.swapped, above=beyond)
 
 
+@lru_cache(maxsize=256)  # several terms of the gate ask about the same rows
 def interval(flips: Flips, level: float = 0.95) -> tuple[float, float]:
     """Every edge that neither bet has ruled out: (low, high) within [-1, 1], valid at every look; (-1, 1) without rows.
 
@@ -144,15 +146,24 @@ def more_rows(flips: Flips, margin: float = 0.01, odds: float = 20.0) -> int:
     return _whole(2.0 * discordance * missing / lead**2)
 
 
-def _log_evidence(flips: Flips, above: float) -> float:
+def log_pots(flips: Flips, above: float = 0.0) -> FloatArray:
+    """Logarithm of each gambler's money, shape (4,), after a start with one coin: `evidence` is the mean of the four.
+
+    Raises: ValueError unless -1 < above < 1.
+    """
     if not -1.0 < above < 1.0:
         raise ValueError(f"edge {above}: must lie between -1 and 1")
-    pots = (
+    pots: FloatArray = (
         flips.wins * np.log1p(STAKES * (1.0 - above) / (1.0 + above))
         + flips.losses * np.log1p(-STAKES)
         + flips.ties * np.log1p(-STAKES * above / (1.0 + above))
     )
-    return float(logsumexp(pots)) - math.log(len(STAKES))
+    return pots
+
+
+def _log_evidence(flips: Flips, above: float) -> float:
+    # Not scipy's logsumexp: for four numbers it takes twenty times as long, and an interval asks a hundred times.
+    return float(np.logaddexp.reduce(log_pots(flips, above))) - math.log(len(STAKES))
 
 
 def _lowest_edge(flips: Flips, bar: float) -> float:

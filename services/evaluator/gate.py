@@ -6,26 +6,35 @@ Evidence is about rows on which no model was ever trained; see `comparison.py` f
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
-from services.evaluator.comparison import Flips, evidence, harm, interval, more_rows
+from services.evaluator.challenge import REQUIRED_METRICS, Challenge, ProbeResult
+from services.evaluator.comparison import Flips, evidence, harm, interval
+from services.evaluator.guards import mid_p
+from services.evaluator.terms import judge, margin_of
 from shared.events import Outcome, TermResult, Verdict
-from shared.settings import (
+from shared.gate_settings import (
     AheadTermSettings,
+    AnchorTermSettings,
     AnswersTermSettings,
+    BaselineTermSettings,
+    BrierTermSettings,
+    ErasTermSettings,
     GateSettings,
+    LatencyTermSettings,
     MetricsTermSettings,
+    NegativeFlipsTermSettings,
     ProvenWorseTermSettings,
     SafeTermSettings,
+    SizeTermSettings,
+    SlicesTermSettings,
     TermSettings,
 )
 
-# Named here and not imported from `metrics.py`: its library takes seconds to load, and the gate is used without it.
-REQUIRED_METRICS = ("accuracy", "macro_f1", "negative_log_likelihood", "brier", "expected_calibration_error")
+__all__ = ["REQUIRED_METRICS", "Challenge", "ProbeResult", "Ruling", "Stage", "decide", "settle", "stage_of"]
 
 
 class Stage(IntEnum):
@@ -39,34 +48,6 @@ class Stage(IntEnum):
     """What a promotion is for: unless it passes, the challenger waits."""
     VETO = 4
     """Looked at only when about to promote."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """What happened when the challenger was loaded and asked known questions."""
-
-    loaded: bool
-    asked: int = 0
-    answered: int = 0
-    detail: str = ""
-
-    @property
-    def ok(self) -> bool:
-        return self.loaded and self.answered == self.asked > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Challenge:
-    """All that the gate knows about one challenger.
-
-    `flips` compare it with the champion, or with the generic baseline while there is none, on the pool and on fresh
-    hold-out rows together; `metrics` are the challenger's own on those rows.
-    """
-
-    probe: ProbeResult
-    flips: Flips = field(default_factory=Flips)
-    metrics: Mapping[str, float | None] = field(default_factory=dict)
-    against_baseline: bool = False
 
 
 class Ruling(BaseModel):
@@ -85,8 +66,9 @@ class Ruling(BaseModel):
 def decide(challenge: Challenge, settings: GateSettings) -> Ruling:
     """Judges every term, passed ones too, and settles the verdict by the first stage that does not pass.
 
-    Broken or unmeasured: reject. No rows: undecided. Proven worse: reject. Not safe or not ahead: undecided, with the
-    labels that are missing. A veto: reject. Otherwise promote.
+    Broken or unmeasured: reject. No rows: undecided. Proven worse: reject. Not safe (against champion and anchor) or
+    not ahead: undecided, with the labels that are missing. A veto: reject, naming it. A veto that could not be judged,
+    a required slice among them: undecided. Otherwise promote.
     """
     judged = [(stage_of(term), judge(term, challenge)) for term in settings.terms]
     verdict, settling = settle(judged)
@@ -125,118 +107,20 @@ def stage_of(term: TermSettings) -> Stage:
             return Stage.BROKEN
         case ProvenWorseTermSettings():
             return Stage.HARM
-        case SafeTermSettings() | AheadTermSettings():
+        case SafeTermSettings() | AnchorTermSettings() | AheadTermSettings():
             return Stage.REASON
+        case (
+            SlicesTermSettings()
+            | ErasTermSettings()
+            | NegativeFlipsTermSettings()
+            | BrierTermSettings()
+            | BaselineTermSettings()
+            | SizeTermSettings()
+            | LatencyTermSettings()
+        ):
+            return Stage.VETO
         case _:
             assert_never(term)
-
-
-def judge(term: TermSettings, challenge: Challenge) -> TermResult:
-    """One term's result, with the numbers that it was judged on."""
-    match term:
-        case AnswersTermSettings():
-            return _answers(term, challenge.probe)
-        case MetricsTermSettings():
-            return _metrics_complete(term, challenge)
-        case ProvenWorseTermSettings():
-            return _proven_worse(term, challenge.flips)
-        case SafeTermSettings():
-            return _safe(term, challenge.flips, _margin(term, challenge))
-        case AheadTermSettings():
-            return _ahead(term, challenge.flips)
-        case _:
-            assert_never(term)
-
-
-def _answers(term: AnswersTermSettings, probe: ProbeResult) -> TermResult:
-    said = f"answered {probe.answered} of {probe.asked} known questions" if probe.loaded else "did not load"
-    return TermResult(
-        name=term.kind,
-        outcome=Outcome.PASS if probe.ok else Outcome.FAIL,
-        guard=term.guard,
-        value=probe.answered,
-        threshold=probe.asked,
-        detail=f"{said}: {probe.detail}" if probe.detail else said,
-    )
-
-
-def _metrics_complete(term: MetricsTermSettings, challenge: Challenge) -> TermResult:
-    missing = [name for name in REQUIRED_METRICS if not _is_number(challenge.metrics.get(name))]
-    outcome, detail = Outcome.PASS, f"all {len(REQUIRED_METRICS)} metrics are numbers"
-    if not challenge.flips.rows:
-        outcome, detail = Outcome.UNDECIDED, "no held-out rows to measure on"
-    elif missing:
-        outcome, detail = Outcome.FAIL, f"missing or not a number: {', '.join(missing)}"
-    return TermResult(
-        name=term.kind,
-        outcome=outcome,
-        guard=term.guard,
-        value=len(REQUIRED_METRICS) - len(missing),
-        threshold=len(REQUIRED_METRICS),
-        rows=challenge.flips.rows,
-        detail=detail,
-    )
-
-
-def _proven_worse(term: ProvenWorseTermSettings, flips: Flips) -> TermResult:
-    found = harm(flips)
-    outcome, relation = Outcome.PASS, "is below"
-    if found >= term.odds:
-        outcome, relation = Outcome.FAIL, "reaches"
-    elif not flips.rows:
-        outcome = Outcome.UNDECIDED
-    detail = f"evidence {found:.4g} that it is worse {relation} {term.odds:g}; {_seen(flips)}"
-    return _compared(term, outcome, flips, value=found, threshold=term.odds, detail=detail)
-
-
-def _safe(term: SafeTermSettings, flips: Flips, margin: float) -> TermResult:
-    found, need = evidence(flips, above=-margin), more_rows(flips, margin, term.odds)
-    claim = f"evidence {found:.4g} that it is {f'at most {100 * margin:g} points worse' if margin else 'better'}"
-    if found >= term.odds:
-        detail = f"{claim} reaches {term.odds:g}; {_seen(flips)}"
-        return _compared(term, Outcome.PASS, flips, value=found, threshold=term.odds, detail=detail)
-    detail = f"{claim} is below {term.odds:g}: about an even chance within {need} more labels; {_seen(flips)}"
-    return _compared(term, Outcome.UNDECIDED, flips, value=found, threshold=term.odds, detail=detail, need_rows=need)
-
-
-def _ahead(term: AheadTermSettings, flips: Flips) -> TermResult:
-    # No `need_rows`: how many labels turn a draw or a deficit into a lead, its numbers cannot say.
-    outcome = Outcome.PASS if flips.wins > flips.losses else Outcome.UNDECIDED
-    lead = flips.wins - flips.losses
-    return _compared(term, outcome, flips, value=lead, threshold=1.0, detail=_seen(flips))
-
-
-def _compared(
-    term: TermSettings,
-    outcome: Outcome,
-    flips: Flips,
-    *,
-    value: float,
-    threshold: float,
-    detail: str,
-    need_rows: int | None = None,
-) -> TermResult:
-    low, high = interval(flips)
-    return TermResult(
-        name=term.kind,
-        outcome=outcome,
-        guard=term.guard,
-        value=value,
-        low=low,
-        high=high,
-        threshold=threshold,
-        rows=flips.rows,
-        need_rows=need_rows,
-        detail=detail,
-    )
-
-
-def _seen(flips: Flips) -> str:
-    if not flips.rows:
-        return "no held-out rows"
-    if not flips.discordant:
-        return f"identical predictions on {flips.rows} rows"
-    return f"{flips.wins} wins, {flips.losses} losses in {flips.rows} rows"
 
 
 def _need_rows(results: Sequence[TermResult]) -> int | None:
@@ -244,24 +128,13 @@ def _need_rows(results: Sequence[TermResult]) -> int | None:
     return max(needs, default=None)
 
 
-def _margin(term: SafeTermSettings, challenge: Challenge) -> float:
-    # A baseline is nothing that users got used to: the first model must be better, not merely no worse.
-    return 0.0 if challenge.against_baseline else term.margin
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
-
-
 def _numbers(challenge: Challenge, settings: GateSettings) -> dict[str, float]:
     """The counts and what follows from them; the margin is the strictest that was asked for."""
     flips = challenge.flips
-    margin = min(_margin(term, challenge) for term in settings.terms if isinstance(term, SafeTermSettings))
+    margin = min(margin_of(term, challenge) for term in settings.terms if isinstance(term, SafeTermSettings))
     low, high = interval(flips)
     return {
-        "wins": flips.wins,
-        "losses": flips.losses,
-        "ties": flips.ties,
+        **_counts("", flips),
         "rows": flips.rows,
         "delta": flips.delta,
         "delta_low": low,
@@ -271,4 +144,32 @@ def _numbers(challenge: Challenge, settings: GateSettings) -> dict[str, float]:
         "evidence_safe": evidence(flips, above=-margin),
         "evidence_ahead": evidence(flips),
         "harm": harm(flips),
+        **_other_numbers(challenge),
     }
+
+
+def _other_numbers(challenge: Challenge) -> dict[str, float]:
+    """What the other terms were judged on; nothing for what was not measured."""
+    numbers = {
+        **_parts("slice", challenge.slices or {}),
+        **_parts("era", challenge.eras or {}),
+        **(_counts("anchor/", challenge.anchor) if challenge.anchor else {}),
+        **(_counts("baseline/", challenge.baseline) if challenge.baseline else {}),
+    }
+    if challenge.losses is not None and (added := challenge.losses.added).size > 1:
+        numbers |= {"brier/rows": added.size, "brier/mean": float(added.mean()), "brier/sd": float(added.std(ddof=1))}
+    for name, ratio in (("size_ratio", challenge.size_ratio), ("latency_ratio", challenge.latency_ratio)):
+        if ratio is not None:
+            numbers[name] = ratio
+    return {name: number for name, number in numbers.items() if math.isfinite(number)}
+
+
+def _parts(prefix: str, parts: Mapping[str, Flips]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for name, flips in parts.items():
+        numbers |= {**_counts(f"{prefix}/{name}/", flips), f"{prefix}/{name}/p": mid_p(flips)}
+    return numbers
+
+
+def _counts(prefix: str, flips: Flips) -> dict[str, float]:
+    return {f"{prefix}wins": flips.wins, f"{prefix}losses": flips.losses, f"{prefix}ties": flips.ties}

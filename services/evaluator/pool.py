@@ -29,12 +29,13 @@ class HeldOutRow:
     key: str
     text: str
     label: int
+    source: str | None = None
 
 
 def held_out(window_id: str, rows: Iterable[WindowRow]) -> tuple[HeldOutRow, ...]:
     """A window's hold-out, in the order of its offsets."""
     return tuple(
-        HeldOutRow(window_id, row.offset, text_key(row.text), row.text, row.label)
+        HeldOutRow(window_id, row.offset, text_key(row.text), row.text, row.label, row.source)
         for row in rows
         if row.side is Side.HOLDOUT
     )

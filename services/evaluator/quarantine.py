@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy.stats import binom, binomtest
 
 from services.evaluator.comparison import Flips, harm
-from shared.settings import QuarantineSettings
+from shared.gate_settings import QuarantineSettings
 
 # Error spent on the accuracy elsewhere being overestimated; the rest of alpha is left for the window itself.
 _BOUND_ERROR = 0.001

@@ -8,9 +8,8 @@ import zlib
 from collections import Counter
 from functools import cache
 
-from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
 from shared.events import RejectionReason
+from shared.language import identify
 from shared.settings import QualitySettings
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -26,7 +25,6 @@ _ENGLISH = frozenset((
 _ENGLISH_WORDS_NEEDED = 2
 _LEAST_COMPRESSED = 11  # bytes of the smallest zlib stream: what cannot be rejected need not be compressed
 _DISTINCT_ENOUGH = 0.5
-_LANGUAGE_CHARS = 1000  # the model is sure long before, and its time grows with the text
 
 
 def judge_raw(text: str, settings: QualitySettings) -> RejectionReason | None:
@@ -100,10 +98,5 @@ def _is_foreign(text: str, words: list[str], settings: QualitySettings) -> bool:
         return False
     if "en" in settings.languages and len(_ENGLISH.intersection(words)) >= _ENGLISH_WORDS_NEEDED:
         return False
-    language, confidence = _identifier().classify(text[:_LANGUAGE_CHARS])
+    language, confidence = identify(text)
     return language not in settings.languages and confidence >= settings.language_min_confidence
-
-
-@cache
-def _identifier() -> LanguageIdentifier:
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

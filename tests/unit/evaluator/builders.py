@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from services.evaluator.challenge import REQUIRED_METRICS, Challenge, ProbeResult
+from services.evaluator.comparison import Flips
 from services.evaluator.exam import CHALLENGER, BoolArray, Contender, Exam, Measured, Model
-from services.evaluator.gate import REQUIRED_METRICS, ProbeResult
+from services.evaluator.guards import BrierLosses
 from services.evaluator.pool import HeldOutRow, text_key
 from services.evaluator.suites import POOL
 from shared.archive import WindowRow
@@ -25,11 +27,31 @@ from shared.events import (
     Trigger,
     Verdict,
 )
+from shared.gate_settings import (
+    AheadTermSettings,
+    AnswersTermSettings,
+    GateSettings,
+    MetricsTermSettings,
+    ProvenWorseTermSettings,
+    SafeTermSettings,
+)
 from shared.lineage import Lineage
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DIGEST = "d" * 64
 LABELS = ("negative", "positive")
+METRICS: dict[str, float | None] = dict.fromkeys(REQUIRED_METRICS, 0.5)
+
+# What no policy may leave out, and nothing else.
+CORE_POLICY = GateSettings(
+    terms=(
+        AnswersTermSettings(),
+        MetricsTermSettings(),
+        ProvenWorseTermSettings(),
+        SafeTermSettings(),
+        AheadTermSettings(),
+    )
+)
 
 
 def window_id(sequence: int) -> str:
@@ -154,3 +176,20 @@ def decision(number: int, verdict: Verdict, version: str | None, before: str | N
 
 def command(kind: CommandKind, target: str | None = None, command_id: str = "c1") -> Command:
     return Command(command_id=command_id, kind=kind, target=target, who="ann", why="it misbehaves", issued_at=NOW)
+
+
+def challenge(flips: Flips, **more: Any) -> Challenge:
+    """One in which everything was measured, and nothing but `flips` has anything to say."""
+    fields = {
+        "probe": ProbeResult(loaded=True, asked=3, answered=3),
+        "flips": flips,
+        "metrics": METRICS,
+        "anchor": Flips(100, 40, 1_860),
+        "baseline": Flips(300, 100, 1_600),
+        "slices": {"label:negative": Flips(13, 12, 225), "label:positive": Flips(12, 13, 225)},
+        "eras": {"0-4": Flips(8, 7, 185)},
+        "losses": BrierLosses(np.full(500, 0.1), np.full(500, 0.1)),
+        "size_ratio": 1.0,
+        "latency_ratio": 1.0,
+    }
+    return Challenge(**(fields | more))

@@ -2,30 +2,32 @@
 
 import json
 import math
+import re
 from typing import get_args
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.evaluator.challenge import REQUIRED_METRICS, ProbeResult
 from services.evaluator.comparison import Flips, evidence, harm, more_rows
-from services.evaluator.gate import (
-    REQUIRED_METRICS,
-    Challenge,
-    ProbeResult,
-    Ruling,
-    Stage,
-    decide,
-    judge,
-    settle,
-    stage_of,
-)
+from services.evaluator.gate import Ruling, Stage, decide, settle, stage_of
+from services.evaluator.guards import BrierLosses, mid_p
+from services.evaluator.terms import judge
 from shared.events import Outcome, TermResult, Verdict
-from shared.settings import AheadTermSettings, GateSettings, MetricsTermSettings, SafeTermSettings, TermSettings
+from shared.gate_settings import (
+    AheadTermSettings,
+    GateSettings,
+    MetricsTermSettings,
+    SafeTermSettings,
+    SlicesTermSettings,
+    TermSettings,
+)
+from tests.unit.evaluator.builders import CORE_POLICY, METRICS, challenge
 
 SETTINGS = GateSettings()
 WHOLE = ProbeResult(loaded=True, asked=3, answered=3)
-METRICS: dict[str, float | None] = dict.fromkeys(REQUIRED_METRICS, 0.5)
 
 BETTER = Flips(25, 10, 465)
 UNCLEAR = Flips(3, 1, 36)
@@ -34,15 +36,6 @@ BEHIND_BUT_SAFE = Flips(20, 21, 6_000)
 ALIKE = Flips(ties=5_000)
 
 flips_strategy = st.builds(Flips, *[st.integers(0, 3_000)] * 3)
-
-
-def challenge(
-    flips: Flips,
-    probe: ProbeResult = WHOLE,
-    metrics: dict[str, float | None] = METRICS,
-    against_baseline: bool = False,
-) -> Challenge:
-    return Challenge(probe, flips, metrics, against_baseline)
 
 
 def outcomes(ruling: Ruling) -> dict[str, Outcome]:
@@ -149,7 +142,7 @@ def test_every_term_is_recorded_with_its_numbers() -> None:
 
 @given(flips_strategy, st.booleans())
 def test_the_verdict_follows_the_rule_and_can_be_recomputed_from_its_numbers(flips: Flips, baseline: bool) -> None:
-    ruling = decide(challenge(flips, against_baseline=baseline), SETTINGS)
+    ruling = decide(challenge(flips, against_baseline=baseline), CORE_POLICY)
     numbers = json.loads(ruling.model_dump_json())["numbers"]
     again = Flips(int(numbers["wins"]), int(numbers["losses"]), int(numbers["ties"]))
     if again.rows and harm(again) >= 10:
@@ -162,6 +155,7 @@ def test_the_verdict_follows_the_rule_and_can_be_recomputed_from_its_numbers(fli
     assert (ruling.need_rows is not None) <= (ruling.verdict is Verdict.UNDECIDED)
 
 
+@settings(max_examples=30)
 @given(flips_strategy, st.permutations(SETTINGS.terms))
 def test_the_order_of_the_terms_changes_nothing(flips: Flips, terms: list[TermSettings]) -> None:
     shuffled = decide(challenge(flips), GateSettings(terms=tuple(terms)))
@@ -175,7 +169,7 @@ def test_a_term_that_is_only_reported_stops_nothing() -> None:
     trial = GateSettings(terms=(*SETTINGS.terms, SafeTermSettings(margin=0.0, guard=False)))
     ruling = decide(challenge(BETTER), trial)
     assert ruling.verdict is Verdict.PROMOTE
-    assert [term.outcome for term in ruling.terms if not term.guard] == [Outcome.UNDECIDED]
+    assert [term.outcome for term in ruling.terms if term.name == "safe"] == [Outcome.PASS, Outcome.UNDECIDED]
     strict = GateSettings(terms=(*SETTINGS.terms, SafeTermSettings(margin=0.0)))
     assert decide(challenge(BETTER), strict).verdict is Verdict.UNDECIDED
 
@@ -191,8 +185,73 @@ def test_no_policy_may_leave_out_what_protects(kind: str) -> None:
 
 def test_every_kind_of_term_has_a_stage_and_a_judge() -> None:
     kinds = get_args(get_args(TermSettings)[0])
-    assert {stage_of(kind()) for kind in kinds} == {Stage.BROKEN, Stage.HARM, Stage.REASON}
+    assert {stage_of(kind()) for kind in kinds} == set(Stage)
     assert [judge(kind(), challenge(BETTER)).name for kind in kinds] == [kind().kind for kind in kinds]
+
+
+def test_the_default_policy_asks_every_kind_of_term_and_only_reports_the_latency() -> None:
+    kinds = {kind().kind for kind in get_args(get_args(TermSettings)[0])}
+    assert {term.kind for term in SETTINGS.terms} == kinds
+    assert [term.kind for term in SETTINGS.terms if not term.guard] == ["latency"]
+
+
+@pytest.mark.parametrize("missing", ["baseline", "slices", "eras", "losses", "size_ratio"])
+def test_what_was_not_measured_is_never_promoted(missing: str) -> None:
+    ruling = decide(challenge(BETTER, **{missing: None}), SETTINGS)
+    assert ruling.verdict is Verdict.UNDECIDED
+    assert len(ruling.reasons) == 1
+
+
+def test_a_veto_rejects_and_is_named() -> None:
+    lost = {"label:positive": Flips(1, 30, 200)}
+    ruling = decide(challenge(BETTER, slices=lost), SETTINGS)
+    assert ruling.verdict is Verdict.REJECT
+    assert ruling.reasons[0].startswith("slices: proven more than 2 points worse: label:positive (1 wins, 30 losses")
+
+
+def test_a_veto_does_not_reject_a_challenger_that_would_wait_anyway() -> None:
+    lost = {"label:positive": Flips(1, 30, 200)}
+    assert decide(challenge(UNCLEAR, slices=lost), SETTINGS).verdict is Verdict.UNDECIDED
+
+
+def test_safe_against_the_champion_but_not_the_anchor_waits_for_the_larger_need() -> None:
+    slid = Flips(30, 45, 925)
+    ruling = decide(challenge(BETTER, anchor=slid), SETTINGS)
+    assert ruling.verdict is Verdict.UNDECIDED
+    assert ruling.reasons[0].startswith("anchor: ")
+    assert ruling.need_rows == more_rows(slid)
+    both = decide(challenge(UNCLEAR, anchor=slid), SETTINGS)
+    assert both.need_rows == max(more_rows(UNCLEAR), more_rows(slid))
+
+
+def test_a_required_slice_that_is_blind_leaves_it_undecided() -> None:
+    terms = tuple(
+        SlicesTermSettings(required=("source:imdb",)) if term.kind == "slices" else term for term in SETTINGS.terms
+    )
+    policy = GateSettings(terms=terms)
+    for slices in ({}, {"source:imdb": Flips(0, 2, 50), "label:positive": Flips(12, 13, 225)}):
+        ruling = decide(challenge(BETTER, slices=slices), policy)
+        assert ruling.verdict is Verdict.UNDECIDED
+        assert "source:imdb" in ruling.reasons[0]
+    assert decide(challenge(BETTER, slices={"source:imdb": Flips(9, 8, 50)}), policy).verdict is Verdict.PROMOTE
+
+
+def test_the_numbers_of_every_term_are_there_to_recompute_it() -> None:
+    parts = {"label:positive": Flips(9, 14, 227)}
+    losses = BrierLosses(np.array([0.1, 0.2, 0.3]), np.array([0.2, 0.2, 0.2]))
+    numbers = decide(challenge(BETTER, slices=parts, eras=parts, losses=losses), SETTINGS).numbers
+    for prefix in ("slice/label:positive/", "era/label:positive/"):
+        assert [numbers[prefix + name] for name in ("wins", "losses", "ties")] == [9, 14, 227]
+        assert numbers[prefix + "p"] == mid_p(Flips(9, 14, 227))
+    assert [numbers["anchor/" + name] for name in ("wins", "losses", "ties")] == [100, 40, 1_860]
+    assert [numbers["baseline/" + name] for name in ("wins", "losses", "ties")] == [300, 100, 1_600]
+    assert [numbers[name] for name in ("brier/rows", "size_ratio", "latency_ratio")] == [3, 1.0, 1.0]
+    assert [numbers["brier/mean"], numbers["brier/sd"]] == pytest.approx([0.0, 0.1])
+
+
+def test_the_names_of_numbers_are_names_of_metrics() -> None:
+    numbers = decide(challenge(BETTER, slices={"source:a-b_c": Flips(1, 1, 1)}), SETTINGS).numbers
+    assert all(re.fullmatch(r"[/\w.\- :]+", name) for name in numbers)
 
 
 def result(outcome: Outcome, name: str = "term", guard: bool = True) -> TermResult:

@@ -37,6 +37,11 @@ def test_only_the_holdout_side_is_taken() -> None:
     assert [(row.offset, row.label) for row in held_out("w", rows)] == [(5, 0), (7, 1)]
 
 
+def test_a_row_keeps_the_source_that_its_review_came_from() -> None:
+    rows = [snapshot_row(5, "five")._replace(source="imdb"), snapshot_row(6, "six")]
+    assert [row.source for row in held_out("w", rows)] == ["imdb", None]
+
+
 def test_the_latest_rows_fill_the_pool_in_the_order_of_the_stream() -> None:
     newest = [row(2, place) for place in range(3)]
     older = [row(1, place) for place in range(3)]

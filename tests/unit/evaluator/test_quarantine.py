@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from services.evaluator.comparison import Flips, harm
 from services.evaluator.quarantine import Tally, drop_p_value, quarantine_verdict
-from shared.settings import QuarantineSettings
+from shared.gate_settings import QuarantineSettings
 
 SETTINGS = QuarantineSettings()
 WORSE = Flips(wins=20, losses=200, ties=600)

@@ -7,10 +7,9 @@ from services.evaluator.comparison import UnpairedError
 from services.evaluator.exam import ANCHOR, BASELINE, CHALLENGER, CHAMPION, BoolArray, Contender, Exam, Model
 from services.evaluator.suites import FRESH, POOL, suites, weigh
 from shared.events import Outcome, Verdict
-from shared.settings import GateSettings
-from tests.unit.evaluator.builders import exam, measured
+from tests.unit.evaluator.builders import CORE_POLICY, exam, measured
 
-SETTINGS = GateSettings()
+SETTINGS = CORE_POLICY
 TWO_WINDOWS = exam([0, 1], rows_each=600, newest=1)
 FIRST_MODEL = exam([0], rows_each=600, newest=0, champion=False)
 

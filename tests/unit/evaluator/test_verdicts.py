@@ -6,17 +6,16 @@ import pytest
 
 from services.evaluator.comparison import Flips
 from services.evaluator.exam import CHALLENGER, waiting_role
-from services.evaluator.gate import REQUIRED_METRICS, Challenge, ProbeResult, Ruling, decide
+from services.evaluator.gate import Ruling, decide
 from services.evaluator.ledger import Ledger
 from services.evaluator.quarantine import QuarantineVerdict
 from services.evaluator.suites import AnchorVerdict, Weighed
 from services.evaluator.verdicts import failed, judged, refused, rollback_target, rolled_back, unusable
 from shared.events import CandidateStatus, CommandKind, Decision, Verdict
 from shared.settings import GateSettings
-from tests.unit.evaluator.builders import DIGEST, NOW, candidate, command, decision, exam, window_id
+from tests.unit.evaluator.builders import DIGEST, NOW, candidate, challenge, command, decision, exam, window_id
 
 SETTINGS = GateSettings()
-METRICS = dict.fromkeys(REQUIRED_METRICS, 0.5)
 TRUSTED = QuarantineVerdict(quarantine=False, reason="fine", numbers={})
 CHAMPION_ONE = Ledger.of([decision(1, Verdict.PROMOTE, "1", None, anchor="1")])
 TWO_CHAMPIONS = CHAMPION_ONE.after(decision(2, Verdict.PROMOTE, "2", "1", anchor="1"))
@@ -27,7 +26,7 @@ EXAM = replace(exam([1, 2], 5, newest=2), unreadable=(window_id(0),))
 
 
 def ruling(flips: Flips) -> Ruling:
-    return decide(Challenge(ProbeResult(True, 6, 6), flips, METRICS), SETTINGS)
+    return decide(challenge(flips), SETTINGS)
 
 
 def gate_entry(flips: Flips, quarantine: QuarantineVerdict = TRUSTED) -> Decision:

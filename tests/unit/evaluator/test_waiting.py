@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.evaluator.comparison import Flips
-from services.evaluator.gate import REQUIRED_METRICS, Challenge, ProbeResult, Ruling, decide
+from services.evaluator.gate import Ruling, decide
 from services.evaluator.waiting import Settled, settle_sitting
 from shared.events import Verdict
-from shared.settings import GateSettings
+from tests.unit.evaluator.builders import CORE_POLICY, challenge
 
 PROMOTE, REJECT, UNDECIDED = Verdict.PROMOTE, Verdict.REJECT, Verdict.UNDECIDED
 BETTER, SURELY_BETTER, WORSE = Flips(300, 200, 1500), Flips(300, 100, 1600), Flips(100, 300, 1600)
@@ -15,8 +15,7 @@ EVEN, LITTLE, MORE = Flips(20, 20, 100), Flips(10, 9, 50), Flips(30, 20, 400)
 
 
 def ruling(flips: Flips) -> Ruling:
-    metrics = dict.fromkeys(REQUIRED_METRICS, 0.5)
-    return decide(Challenge(ProbeResult(True, 6, 6), flips, metrics), GateSettings())
+    return decide(challenge(flips), CORE_POLICY)
 
 
 def sitting(*flips: Flips, places: int = 2) -> list[Settled]:
