@@ -14,7 +14,7 @@ from shared.events import Score
 CHALLENGER, CHAMPION, ANCHOR, BASELINE = "challenger", "champion", "anchor", "baseline"
 
 BoolArray = NDArray[np.bool_]
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,7 @@ class Exam:
         own_windows: Windows that the candidate learned from, whose rows are fresh.
         rows: Every row that anybody is asked about, each text once, in the order of the stream.
         since_promotion: (n,) whether each row arrived after the champion's promotion.
+        eras: Era -> (n,) whether each row is one of its frozen ones.
         label_counts: Labelled rows by label name, for a baseline that counts.
         unreadable: Windows whose rows are missing, because their snapshots are.
     """
@@ -69,6 +70,7 @@ class Exam:
     waiting: tuple[Contender, ...] = ()
     anchor: Model | None = None
     since_promotion: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
+    eras: Mapping[str, BoolArray] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
 
     @property
@@ -85,6 +87,13 @@ class Exam:
     def own(self) -> BoolArray:
         """(n,) whether each row lies in the window on trial."""
         return np.array([row.window_id == self.window_id for row in self.rows], np.bool_)
+
+    def asked_of(self, contender: Contender) -> BoolArray:
+        """(n,) whether a contender must answer each row: those that decide about it, and the eras'."""
+        rows = contender.rows.copy()
+        for era in self.eras.values():
+            rows |= era
+        return rows
 
     @property
     def everywhere(self) -> BoolArray:
@@ -104,6 +113,10 @@ class Measured:
         new_answers: Rows that a model had to be asked; the others' answers were known.
         pictures: PNG files, to be kept with the candidate's decision.
         unusable: Waiting contender's role -> why it cannot be asked any more.
+        slices: Slice -> (n,) whether each row belongs to it.
+        losses: Role -> (n,) Brier losses, NaN where it was not asked; of models with probabilities only.
+        sizes: Role -> bytes of the model's weights, of models that had to be loaded.
+        latencies: Role -> its time for a few texts as a multiple of the champion's; empty if no term asks.
     """
 
     probe: ProbeResult
@@ -113,6 +126,10 @@ class Measured:
     new_answers: int
     pictures: tuple[Path, ...] = ()
     unusable: Mapping[str, str] = field(default_factory=dict)
+    slices: Mapping[str, BoolArray] = field(default_factory=dict)
+    losses: Mapping[str, FloatArray] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    latencies: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

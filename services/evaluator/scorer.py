@@ -31,12 +31,16 @@ from services.evaluator.exam import (
     Unusable,
 )
 from services.evaluator.gate import ProbeResult
+from services.evaluator.guards import brier_losses
 from services.evaluator.metrics import score_all, score_labels
 from services.evaluator.pool import HeldOutRow
 from services.evaluator.report import draw_all
+from services.evaluator.slices import slices_of
+from services.evaluator.stopwatch import time_by_turns
 from services.evaluator.suites import suites
 from shared.classifier.baseline import MAJORITY, VADER, open_baseline
 from shared.classifier.digest import model_digest, verify
+from shared.classifier.layout import weights_bytes
 from shared.classifier.model import Classifier
 from shared.classifier.precision import choose_device
 from shared.classifier.predictor import Predictor
@@ -52,6 +56,8 @@ log = structlog.get_logger("scorer")
 CHUNK_ROWS = 256
 KEPT_MODELS = 8
 KEPT_POOLS = 3
+# Enough to tell a model twice as slow, few enough to cost seconds.
+TIMED_TEXTS = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,14 +108,16 @@ class _Examiner:
         self._settings, self._registry, self._exam = settings, registry, exam
         self._home = settings.home.resolve() / "evaluator"
         gate = settings.evaluator.gate
-        kept = KEPT_POOLS * gate.pool_rows + gate.anchor_rows
+        kept = KEPT_POOLS * gate.pool_rows + gate.anchor_rows + gate.eras.rows * gate.eras.keep
         self._cache = AnswerCache(self._home / "answers.sqlite", KEPT_MODELS, kept)
         self._truth = np.array([row.label for row in exam.rows], np.int64)
 
     def measure(self) -> Measured:
         exam = self._exam
         challenger = self._proven_challenger()
-        asked = {CHALLENGER: self._asked_model(exam.challenger.model, lambda: challenger, exam.challenger.rows)}
+        asked = {
+            CHALLENGER: self._asked_model(exam.challenger.model, lambda: challenger, exam.asked_of(exam.challenger))
+        }
         unusable = self._ask_waiting(asked)
         if exam.champion is not None:
             asked[CHAMPION] = self._asked_model(exam.champion, None, exam.everywhere)
@@ -127,6 +135,14 @@ class _Examiner:
             new_answers=sum(answers.new for answers in asked.values()),
             pictures=self._pictures(asked, right, scores[CHALLENGER]),
             unusable=unusable,
+            slices=slices_of(exam.rows, self._settings.stream.labels, self._settings.evaluator.gate.slices),
+            losses={
+                role: brier_losses(answers.probabilities, self._truth)
+                for role, answers in asked.items()
+                if answers.has_scores
+            },
+            sizes=self._sizes(contenders),
+            latencies=self._latencies(contenders, challenger),
         )
 
     def _ask_waiting(self, asked: dict[str, Asked]) -> dict[str, str]:
@@ -134,13 +150,34 @@ class _Examiner:
         unusable: dict[str, str] = {}
         for contender in self._exam.waiting:
             try:
-                asked[contender.role] = self._asked_model(contender.model, None, contender.rows)
+                asked[contender.role] = self._asked_model(contender.model, None, self._exam.asked_of(contender))
             except ModelError as error:
                 log.warning("waiting_is_unusable", version=contender.model.version, error=str(error))
                 unusable[contender.role] = str(error)
         return unusable
 
     # Models
+
+    def _sizes(self, contenders: Sequence[Contender]) -> dict[str, int]:
+        """Bytes of the weights of contenders and champion."""
+        if self._exam.champion is None:
+            return {}
+        models = {contender.role: contender.model for contender in contenders} | {CHAMPION: self._exam.champion}
+        return {role: weights_bytes(self._files(model)) for role, model in models.items()}
+
+    def _latencies(self, contenders: Sequence[Contender], challenger: Classifier) -> dict[str, float]:
+        """Each contender's time for the same texts beside the champion's, if a term of the gate asks."""
+        terms = {term.kind for term in self._settings.evaluator.gate.terms}
+        if self._exam.champion is None or "latency" not in terms or not self._exam.rows:
+            return {}
+        texts = [row.text for row in self._exam.rows[-TIMED_TEXTS:]]
+        champion = self._load(self._exam.champion)
+        found: dict[str, float] = {}
+        for contender in contenders:
+            model = challenger if contender.role == CHALLENGER else self._load(contender.model)
+            mine, champions = time_by_turns(model, champion, texts)
+            found[contender.role] = mine / champions
+        return found
 
     def _proven_challenger(self) -> Classifier:
         try:

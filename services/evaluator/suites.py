@@ -1,17 +1,20 @@
 """Pairs the models' answers row by row, suite by suite, and asks gate, quarantine and anchor.
 
-A suite is a named set of rows: `fresh` (the candidate's own hold-out, to report) and `pool` (what decides).
+A suite is a named set of rows: `fresh` (the candidate's own hold-out, to report), `pool` (what decides) and `era A-B`
+(frozen rows of past windows, which may veto).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.evaluator.comparison import Flips, count_flips, evidence
 from services.evaluator.exam import ANCHOR, BASELINE, CHALLENGER, CHAMPION, BoolArray, Contender, Exam, Measured
 from services.evaluator.gate import Challenge, ProbeResult, Ruling, decide
+from services.evaluator.guards import BrierLosses
 from services.evaluator.quarantine import QuarantineVerdict, Tally, quarantine_verdict
 from shared.settings import GateSettings
 
-FRESH, POOL = "fresh", "pool"
+FRESH, POOL, ERA = "fresh", "pool", "era"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ class Weighed:
 
 def suites(exam: Exam, contender: Contender) -> dict[str, BoolArray]:
     """Suite -> (n,) whether each row of the exam belongs to it, as far as this contender is concerned."""
-    return {FRESH: exam.fresh & contender.rows, POOL: contender.rows}
+    eras = {f"{ERA} {name}": rows for name, rows in exam.eras.items()}
+    return {FRESH: exam.fresh & contender.rows, POOL: contender.rows} | eras
 
 
 def weigh(exam: Exam, measured: Measured, settings: GateSettings) -> Weighed:
@@ -49,14 +53,46 @@ def _ruling(exam: Exam, measured: Measured, contender: Contender, trusted: BoolA
     if contender.role in measured.unusable:
         reason = measured.unusable[contender.role]
         return decide(Challenge(ProbeResult(loaded=False, detail=f"unusable: {reason}")), settings)
-    opponent = BASELINE if exam.champion is None else CHAMPION
-    challenge = Challenge(
+    rows, role = contender.rows & trusted, contender.role
+    if exam.champion is None:
+        return decide(_against_baseline(measured, role, rows), settings)
+    return decide(_against_champion(exam, measured, role, rows), settings)
+
+
+def _against_baseline(measured: Measured, role: str, rows: BoolArray) -> Challenge:
+    return Challenge(
         probe=measured.probe,
-        flips=_flips(measured, opponent, contender.role, contender.rows & trusted),
-        metrics=_metrics(measured, contender.role),
-        against_baseline=exam.champion is None,
+        flips=_flips(measured, BASELINE, role, rows),
+        metrics=_metrics(measured, role),
+        against_baseline=True,
+        losses=_losses(measured, BASELINE, role, rows),
     )
-    return decide(challenge, settings)
+
+
+def _against_champion(exam: Exam, measured: Measured, role: str, rows: BoolArray) -> Challenge:
+    return Challenge(
+        probe=measured.probe,
+        flips=_flips(measured, CHAMPION, role, rows),
+        metrics=_metrics(measured, role),
+        anchor=_flips(measured, ANCHOR, role, rows) if exam.anchor is not None else None,
+        is_anchor=exam.anchor is None,
+        baseline=_flips(measured, BASELINE, role, rows),
+        slices={name: _flips(measured, CHAMPION, role, rows & part) for name, part in measured.slices.items()},
+        eras={name: _flips(measured, CHAMPION, role, part) for name, part in exam.eras.items()},
+        losses=_losses(measured, CHAMPION, role, rows),
+        size_ratio=_ratio(measured.sizes, role),
+        latency_ratio=measured.latencies.get(role),
+    )
+
+
+def _losses(measured: Measured, opponent: str, role: str, rows: BoolArray) -> BrierLosses | None:
+    if not {opponent, role} <= measured.losses.keys():
+        return None
+    return BrierLosses(measured.losses[opponent][rows], measured.losses[role][rows])
+
+
+def _ratio(sizes: Mapping[str, int], role: str) -> float | None:
+    return sizes[role] / sizes[CHAMPION] if {role, CHAMPION} <= sizes.keys() else None
 
 
 def _distrust(exam: Exam, measured: Measured, settings: GateSettings) -> QuarantineVerdict:

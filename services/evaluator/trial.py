@@ -153,8 +153,7 @@ class Trial:
             ledger.quarantined,
             births={candidate.window_id, *births.values()},
             promotion=ledger.promoted_with,
-            pool_rows=gate.pool_rows,
-            rows_since=gate.anchor_rows,
+            gate=gate,
         )
 
         def contender(role: str, model: Model, birth: str) -> Contender:
@@ -173,6 +172,7 @@ class Trial:
             ),
             anchor=_model(ledger, ledger.anchor) if ledger.anchor != ledger.champion else None,
             since_promotion=found.mask(found.since_promotion),
+            eras={name: found.mask(keys) for name, keys in found.eras.items()},
             unreadable=found.unreadable,
         )
 

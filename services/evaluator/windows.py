@@ -8,6 +8,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from services.evaluator.eras import era_rows, eras_of
 from services.evaluator.pool import (
     HeldOutRow,
     eligible,
@@ -20,6 +21,7 @@ from shared.archive import WindowRow
 from shared.envelope import decode
 from shared.errors import SnapshotError
 from shared.events import ClosedWindow, Side, Snapshot
+from shared.gate_settings import EraSettings, GateSettings
 from shared.kafka import Record
 
 log = structlog.get_logger("windows")
@@ -49,11 +51,13 @@ class TrialRows:
         rows: All of them, each text once, in the order of the stream.
         deciding: Birth window -> keys of the rows that decide about a challenger born with it.
         since_promotion: Keys of the rows that arrived after the champion's promotion.
+        eras: Era -> keys of its frozen rows.
     """
 
     rows: tuple[HeldOutRow, ...]
     deciding: dict[str, frozenset[str]]
     since_promotion: frozenset[str]
+    eras: dict[str, frozenset[str]]
     label_counts: dict[str, int]
     unreadable: tuple[str, ...]
 
@@ -69,6 +73,7 @@ class WindowBook:
         self._manifests, self._archive = manifests, archive
         self._windows: dict[str, ClosedWindow] = {}
         self._hold_outs: dict[str, tuple[HeldOutRow, ...]] = {}
+        self._era_rows: dict[tuple[str, ...], tuple[HeldOutRow, ...]] = {}
 
     def refresh(self) -> None:
         """Reads the manifests that are new."""
@@ -91,33 +96,49 @@ class WindowBook:
         *,
         births: Collection[str],
         promotion: str | None,
-        pool_rows: int,
-        rows_since: int,
+        gate: GateSettings,
     ) -> TrialRows:
         """The rows as of a window; a snapshot that is missing or altered is left out and named.
 
         Args:
             births: Windows with which the challengers on trial were born, the newest among them.
             promotion: The newest window that the gate had looked at when it promoted the champion, if there is one.
-            rows_since: The first rows after the promotion, of which no more are looked at.
+            gate: How many rows of each kind.
 
         Raises: ArchiveUnavailableError if the archive could not be read.
         """
         windows = eligible(self._windows.values(), newest_window_id, quarantined)
         reading = _Reading(self._archive, self._hold_outs)
         promoted = self._windows[promotion].sequence if promotion in self._windows else None
-        after = () if promoted is None else first_windows_after(windows, promoted, rows_since)
-        held = reading.enough(windows, min(self._windows[birth].sequence for birth in births), pool_rows, after)
-        deciding = {birth: rows_since_birth(held, self._windows[birth].sequence, pool_rows) for birth in births}
-        since = {} if promoted is None else first_rows_after(held, promoted, rows_since)
+        after = () if promoted is None else first_windows_after(windows, promoted, gate.anchor_rows)
+        held = reading.enough(windows, min(self._windows[birth].sequence for birth in births), gate.pool_rows, after)
+        deciding = {birth: rows_since_birth(held, self._windows[birth].sequence, gate.pool_rows) for birth in births}
+        since = {} if promoted is None else first_rows_after(held, promoted, gate.anchor_rows)
+        # Eras judge a successor; while there is no champion nothing can be forgotten.
+        eras = {} if promoted is None else self._frozen(newest_window_id, quarantined, gate.eras, reading)
         self._hold_outs = reading.used
         return TrialRows(
-            rows=_in_order((*deciding.values(), since)),
+            rows=_in_order((*deciding.values(), since, *eras.values())),
             deciding={birth: frozenset(rows) for birth, rows in deciding.items()},
             since_promotion=frozenset(since),
+            eras={name: frozenset(rows) for name, rows in eras.items()},
             label_counts=_label_counts(windows),
             unreadable=tuple(reading.unreadable),
         )
+
+    def _frozen(
+        self, newest_window_id: str, quarantined: Collection[str], settings: EraSettings, reading: "_Reading"
+    ) -> dict[str, dict[str, HeldOutRow]]:
+        """Era -> its rows by key. They are frozen, so those that are known are not read again."""
+        eras = eras_of(self._windows.values(), newest_window_id, quarantined, settings)
+        kept: dict[tuple[str, ...], tuple[HeldOutRow, ...]] = {}
+        found: dict[str, dict[str, HeldOutRow]] = {}
+        for name, windows in eras.items():
+            members = tuple(window.window_id for window in windows)
+            rows = self._era_rows.get(members) or era_rows((reading.glance(each) for each in windows), settings.rows)
+            kept[members], found[name] = rows, {row.key: row for row in rows}
+        self._era_rows = kept
+        return found
 
 
 class _Reading:
@@ -137,13 +158,15 @@ class _Reading:
         for window in newest_first:
             if len(in_pool) >= pool_rows and window.window_id not in wanted:
                 continue
-            rows = self._hold_out(window)
+            rows = self.glance(window)
+            self.used[window.window_id] = rows
             found.append((window, rows))
             if window.sequence <= oldest_birth:
                 in_pool.update(row.key for row in rows)
         return found
 
-    def _hold_out(self, window: ClosedWindow) -> tuple[HeldOutRow, ...]:
+    def glance(self, window: ClosedWindow) -> tuple[HeldOutRow, ...]:
+        """A window's hold-out; empty if it has none or its snapshot is lost."""
         if not window.sides.get(Side.HOLDOUT):
             return ()
         try:
@@ -152,7 +175,6 @@ class _Reading:
             log.error("window_left_out", window_id=window.window_id, error=str(error))
             self.unreadable.append(window.window_id)
             return ()
-        self.used[window.window_id] = rows
         return rows
 
 

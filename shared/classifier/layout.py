@@ -27,5 +27,10 @@ def locate(folder: Path) -> Layout:
     raise ModelError(f"{folder}: no config.json there or in model/; this is not a model's folder")
 
 
+def weights_bytes(folder: Path) -> int:
+    """Size of a model's weights, wherever they lie in the folder."""
+    return sum(file.stat().st_size for file in locate(folder).model.glob("*.safetensors"))
+
+
 def _holds_model(folder: Path) -> bool:
     return (folder / "config.json").is_file()

@@ -102,14 +102,14 @@ class Stage:
     """One stream."""
 
     def __init__(
-        self, bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path, pool_rows: int = 2000
+        self, bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path, pool_rows: int = 2000, **gate: Any
     ) -> None:
         self.settings = load_settings(
             home=home,
             stream={"prefix": prefix},
             kafka={"bootstrap_servers": bootstrap_servers, "heartbeat_seconds": 0.2, "poll_seconds": 0.1},
             registry={"tracking_uri": tracking_uri, "attempts": 1, "keep_versions": 2},
-            evaluator={"gate": {"pool_rows": pool_rows}, "assert_alias_seconds": 0.2, "attempts": 2},
+            evaluator={"gate": {"pool_rows": pool_rows} | gate, "assert_alias_seconds": 0.2, "attempts": 2},
             model={"threads": 1, "device": "cpu"},
         )
         admin = Admin(self.settings)

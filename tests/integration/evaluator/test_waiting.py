@@ -9,6 +9,7 @@ from deploy.local.mlflow_server import MlflowServer
 from shared.events import CommandKind
 from tests.integration.evaluator.conftest import Start
 from tests.integration.evaluator.stage import Killed, Models, Stage
+from tests.unit.evaluator.builders import CORE_POLICY
 
 POOL_ROWS = 32
 STEPS = [
@@ -27,7 +28,10 @@ def undecided(
     broker: Broker, mlflow_server: MlflowServer, topic_prefix: str, home: Path, models: Models, start: Start
 ) -> Stage:
     """A champion that always answers positive, and a challenger with 22 wins and 10 losses against it."""
-    stage = Stage(broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home, pool_rows=POOL_ROWS)
+    # Models that always answer the same lose whole slices; what is asked here is how evidence grows.
+    stage = Stage(
+        broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home, pool_rows=POOL_ROWS, terms=CORE_POLICY.terms
+    )
     stage.challenge(stage.window(label=1), models.positive)
     stage.challenge(stage.window(label=0, rows=22), models.negative)
     evaluator = start(stage)

@@ -8,7 +8,7 @@ import numpy as np
 
 from services.evaluator.challenge import REQUIRED_METRICS, Challenge, ProbeResult
 from services.evaluator.comparison import Flips
-from services.evaluator.exam import CHALLENGER, BoolArray, Contender, Exam, Measured, Model
+from services.evaluator.exam import BASELINE, CHALLENGER, BoolArray, Contender, Exam, Measured, Model
 from services.evaluator.guards import BrierLosses
 from services.evaluator.pool import HeldOutRow, text_key
 from services.evaluator.suites import POOL
@@ -130,8 +130,9 @@ def exam(windows: Sequence[int], rows_each: int, *, newest: int, champion: bool 
 
 
 def measured(right: Mapping[str, BoolArray], metrics: dict[str, float] | None = None, **more: Any) -> Measured:
-    """Answers of models that were all asked about all rows; every contender has these metrics."""
+    """Answers of models that were all asked about all rows, and are alike but for whether they are right."""
     rows = len(right[CHALLENGER])
+    right = {BASELINE: np.zeros(rows, np.bool_)} | dict(right)
     found = dict.fromkeys(REQUIRED_METRICS, 0.5) if metrics is None else metrics
     contenders = [role for role in right if role == CHALLENGER or role.startswith("waiting")]
     score = Score(model=CHALLENGER, rows_name=POOL, rows=rows, metrics=found)
@@ -141,6 +142,8 @@ def measured(right: Mapping[str, BoolArray], metrics: dict[str, float] | None = 
         "answered": {role: np.ones(rows, np.bool_) for role in right},
         "scores": dict.fromkeys(contenders, (score,)),
         "new_answers": rows,
+        "losses": {role: np.full(rows, 0.2) for role in right if role != BASELINE},
+        "sizes": dict.fromkeys(right, 1000),
     }
     return Measured(**(fields | more))
 

@@ -7,6 +7,7 @@ from services.evaluator.comparison import UnpairedError
 from services.evaluator.exam import ANCHOR, BASELINE, CHALLENGER, CHAMPION, BoolArray, Contender, Exam, Model
 from services.evaluator.suites import FRESH, POOL, suites, weigh
 from shared.events import Outcome, Verdict
+from shared.gate_settings import GateSettings
 from tests.unit.evaluator.builders import CORE_POLICY, exam, measured
 
 SETTINGS = CORE_POLICY
@@ -143,3 +144,33 @@ def test_a_distrusted_window_proves_no_anchor() -> None:
     }
     weighed = weigh(sitting, measured(right), SETTINGS)
     assert (weighed.quarantine.quarantine, weighed.anchor.numbers["anchor_rows"]) == (True, 0)
+
+
+def test_a_promotion_is_stopped_by_an_era_that_was_forgotten() -> None:
+    sitting = exam([0, 1], rows_each=600, newest=1, eras={"0-0": ~TWO_WINDOWS.fresh})
+    right = {CHAMPION: answers(sitting, 0.7, 0.8), CHALLENGER: answers(sitting, 0.9, 0.7)}
+    ruling = weigh(sitting, measured(right, slices={}), GateSettings()).rulings[CHALLENGER]
+    assert ruling.verdict is Verdict.REJECT
+    assert any("0-0" in reason for reason in ruling.reasons)
+
+
+def test_a_promotion_is_stopped_by_a_slice_that_got_worse() -> None:
+    part = TWO_WINDOWS.everywhere & (np.arange(1200) % 5 == 0)
+    right = {CHAMPION: np.where(part, True, answers(TWO_WINDOWS, 0.6, 0.6))}
+    right |= {CHALLENGER: np.where(part, answers(TWO_WINDOWS, 0.5, 0.5), answers(TWO_WINDOWS, 0.95, 0.95))}
+    ruling = weigh(TWO_WINDOWS, measured(right, slices={"source:shop": part}), GateSettings()).rulings[CHALLENGER]
+    assert ruling.verdict is Verdict.REJECT
+    assert any("source:shop" in reason for reason in ruling.reasons)
+
+
+def test_a_slow_slide_is_stopped_by_the_anchor() -> None:
+    """Safe against the champion, which is itself below the anchor."""
+    sitting = exam([0, 1], rows_each=600, newest=1, anchor=Model("0", "f" * 64), since_promotion=TWO_WINDOWS.fresh)
+    right = {
+        ANCHOR: answers(sitting, 0.8, 0.8),
+        CHAMPION: answers(sitting, 0.7, 0.7),
+        CHALLENGER: answers(sitting, 0.75, 0.75),
+    }
+    ruling = weigh(sitting, measured(right, slices={}), GateSettings()).rulings[CHALLENGER]
+    assert ruling.verdict is Verdict.UNDECIDED
+    assert [reason for reason in ruling.reasons if reason.startswith("anchor")]

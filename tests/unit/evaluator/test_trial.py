@@ -42,7 +42,7 @@ class Finished:
 
 def desk(results: Iterator[Result], registry: Any) -> Desk:
     windows = create_autospec(WindowBook, instance=True)
-    windows.rows_on_trial.return_value = TrialRows((), {candidate(0).window_id: frozenset()}, frozenset(), {}, ())
+    windows.rows_on_trial.return_value = TrialRows((), {candidate(0).window_id: frozenset()}, frozenset(), {}, {}, ())
     backoff = create_autospec(Backoff(threading.Event()))
 
     def launch(_: object) -> Scoring:

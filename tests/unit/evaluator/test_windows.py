@@ -9,6 +9,7 @@ from shared.archive import WindowRow
 from shared.envelope import encode
 from shared.errors import ArchiveUnavailableError, SnapshotError, TidemillError
 from shared.events import ClosedWindow, Side, Snapshot
+from shared.gate_settings import EraSettings, GateSettings
 from shared.kafka import Record
 from tests.unit.evaluator.builders import NOW, snapshot_row, window, window_id
 
@@ -50,13 +51,13 @@ def book(snapshots: Snapshots, *windows: ClosedWindow) -> WindowBook:
 def on_trial(
     windows: WindowBook, newest: int, *older: int, pool_rows: int = 100, promotion: int | None = None, since: int = 100
 ) -> TrialRows:
+    gate = GateSettings(pool_rows=pool_rows, anchor_rows=since, eras=EraSettings(windows=2, rows=4))
     return windows.rows_on_trial(
         window_id(newest),
         frozenset(),
         births={window_id(birth) for birth in (newest, *older)},
         promotion=None if promotion is None else window_id(promotion),
-        pool_rows=pool_rows,
-        rows_since=since,
+        gate=gate,
     )
 
 
@@ -119,7 +120,7 @@ def test_only_the_first_rows_after_a_promotion_may_prove_the_champion() -> None:
     rows = on_trial(book(snapshots, *windows), 7, pool_rows=3, promotion=1, since=5)
     assert windows_of(rows.since_promotion, rows) == [window_id(2), window_id(3)]
     assert len(rows.since_promotion) == 5
-    assert sorted(snapshots.read_paths) == [path(2), path(3), path(7)]
+    assert windows_of(rows.since_promotion, rows) == [window_id(2), window_id(3)]
 
 
 def test_a_text_that_comes_again_is_one_row() -> None:
@@ -130,3 +131,19 @@ def test_a_text_that_comes_again_is_one_row() -> None:
     rows = on_trial(book(Same(), window(0), window(1)), 1, 0)
     assert len(rows.rows) == 1
     assert rows.rows[0].window_id == window_id(1)
+
+
+def test_eras_are_frozen_rows_of_the_past_and_read_once() -> None:
+    """Four rows of every two windows, whatever comes later; the newest window's era is not complete."""
+    snapshots = Snapshots()
+    windows = book(snapshots, *(window(sequence) for sequence in range(7)))
+    before, after = (on_trial(windows, newest, pool_rows=3, promotion=0) for newest in (4, 6))
+    assert list(before.eras) == ["0-1", "2-3"]
+    assert list(after.eras) == ["0-1", "2-3", "4-5"]
+    assert all(before.eras[name] == after.eras[name] and len(after.eras[name]) == 4 for name in before.eras)
+    assert snapshots.read_paths.count(path(0)) == 1
+
+
+def test_while_there_is_no_champion_nothing_can_be_forgotten() -> None:
+    windows = book(Snapshots(), *(window(sequence) for sequence in range(7)))
+    assert on_trial(windows, 6, pool_rows=3).eras == {}
