@@ -107,8 +107,8 @@ def mid_p(flips: Flips) -> float:
 
     Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013.
     """
-    coin = binom(flips.discordant, 0.5)
-    return float(coin.sf(flips.losses) + 0.5 * coin.pmf(flips.losses))
+    losses, rows = flips.losses, flips.discordant
+    return float(binom.sf(losses, rows, 0.5) + 0.5 * binom.pmf(losses, rows, 0.5))
 
 
 def visible_drop(rows: int) -> float:
