@@ -39,6 +39,12 @@ class Bet:
 
 
 @cache
+def surely_lost(losses: int, rows: int) -> float:
+    """One-sided 95 % Clopper-Pearson lower bound of the share of rows that a challenger loses."""
+    return float(binomtest(losses, rows).proportion_ci(0.90, method="exact").low)
+
+
+@cache
 def mcnemar(wins: int, losses: int) -> float:
     """One-sided p of the exact McNemar (sign) test for 'the challenger is better'; 1 without discordant rows."""
     return float(binomtest(wins, wins + losses, alternative="greater").pvalue) if wins + losses else 1.0

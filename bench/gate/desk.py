@@ -8,13 +8,18 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bench.gate.bets import Bet, mcnemar
+from bench.gate.bets import Bet, mcnemar, surely_lost
 from services.evaluator.comparison import Flips
 from shared.events import Verdict
-from shared.settings import ProvenWorseTermSettings, SafeTermSettings
+from shared.settings import GateSettings
 
 Wants = Callable[[Flips], bool]
 FIRST = 0
+
+
+def shipped(kind: str, field: str) -> float:
+    """A number of one of the terms that the gate has by default."""
+    return float(next(getattr(term, field) for term in GateSettings().terms if term.kind == kind))
 
 
 class World(Protocol):
@@ -70,15 +75,17 @@ class OneLook(Desk):
 class GateRules:
     """Our gate's settings, by default those that it is shipped with, and which of its parts are there."""
 
-    margin: float = SafeTermSettings().margin
-    odds: float = SafeTermSettings().odds
-    reject_odds: float = ProvenWorseTermSettings().odds
+    margin: float = shipped("safe", "margin")
+    odds: float = shipped("safe", "odds")
+    reject_odds: float = shipped("proven_worse", "odds")
     anchor_odds: float = 20.0
     pooled: bool = True
     waiting: int = 2
     chain_floor: float | None = -0.01
     """Train from the newest waiting challenger while its edge is above this; None: always from the champion."""
     anchored: bool = True
+    flip_budget: float | None = None
+    """Rejects what would be promoted when its losses are proven to be a greater share of all rows; None: never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +119,20 @@ class GateDesk(Desk):
         self.world.keep({self.champion, self.anchor, *(each.model for each in self.room)})
 
     def verdict(self, each: Waiting) -> Verdict:
-        """Proven worse: reject. Safe against champion and anchor, and ahead: promote. Else undecided."""
+        """Proven worse: reject. Safe against champion and anchor, and ahead: promote. Else undecided.
+
+        What would be promoted is rejected when it is over the flip budget, where there is one.
+        """
         if self._better.against(each.champion) >= self._rules.reject_odds:
             return Verdict.REJECT
         against = (each.champion, each.anchor) if self._rules.anchored else (each.champion,)
-        safe = all(self._safe(flips) >= self._rules.odds for flips in against)
-        return Verdict.PROMOTE if safe and each.champion.wins > each.champion.losses else Verdict.UNDECIDED
+        if not ahead(each.champion) or any(self._safe(flips) < self._rules.odds for flips in against):
+            return Verdict.UNDECIDED
+        return Verdict.REJECT if self._over_budget(each.champion) else Verdict.PROMOTE
+
+    def _over_budget(self, flips: Flips) -> bool:
+        budget = self._rules.flip_budget
+        return budget is not None and surely_lost(flips.losses, flips.rows) > budget
 
     def _judge(self, each: Waiting) -> bool:
         """False if it was promoted, which sends away whoever waits."""

@@ -50,14 +50,15 @@ POLICIES = (
     Policy("b+", "estimate on the pool", partial(OneLook, wants=ahead, pooled=True), peer=True),
     Policy("e1", "gate, no pool, nobody waits", _gate(pooled=False, waiting=0)),
     Policy("e2", "gate, no pool, 4 wait", _gate(pooled=False, waiting=4)),
-    Policy("e", "gate as shipped", _gate()),
+    Policy("e", "gate, recommended", _gate()),
     Policy("e-strict", "gate, margin 0", _gate(margin=0.0)),
     Policy("e-quick", "gate, odds 5", _gate(odds=5.0)),
+    Policy("e-flips", "gate, flip budget 5 %", _gate(flip_budget=0.05)),
 )
 REPLAYED = (
     *(policy for policy in POLICIES if policy.name in ("a", "b", "b+")),
     Policy("e-from-champion", "gate, trained from the champion", _gate(chain_floor=None)),
-    *(policy for policy in POLICIES if policy.name == "e"),
+    *(policy for policy in POLICIES if policy.name in ("e", "e-flips")),
 )
 
 

@@ -8,16 +8,12 @@ from hypothesis import strategies as st
 
 from bench.gate.desk import GateDesk, GateRules, Lord, OneLook, Waiting, ahead, half_point_ahead, significantly_ahead
 from services.evaluator.comparison import Flips
-from services.evaluator.gate import Challenge, Stage, judge, settle
+from services.evaluator.gate import Challenge, judge, settle, stage_of
 from shared.events import Verdict
-from shared.settings import AheadTermSettings, ProvenWorseTermSettings, SafeTermSettings
+from shared.settings import GateSettings
 
 GOOD, VAGUE, BAD = Flips(60, 10, 1_930), Flips(50, 49, 1_901), Flips(10, 80, 1_910)
-TERMS = (
-    (Stage.HARM, ProvenWorseTermSettings()),
-    (Stage.REASON, SafeTermSettings()),
-    (Stage.REASON, AheadTermSettings()),
-)
+TERMS = [term for term in GateSettings().terms if term.kind in ("proven_worse", "safe", "ahead")]
 
 
 class ScriptedWorld:
@@ -58,7 +54,7 @@ counts = st.integers(0, 200)
 @given(flips=st.builds(Flips, counts, counts, st.integers(0, 5_000)))
 def test_a_verdict_is_the_gates_own(flips: Flips) -> None:
     challenge = Challenge(probe=None, flips=flips)  # type: ignore[arg-type]  # no term of these asks for it
-    expected, _ = settle([(stage, judge(term, challenge)) for stage, term in TERMS])
+    expected, _ = settle([(stage_of(term), judge(term, challenge)) for term in TERMS])
     desk = GateDesk(ScriptedWorld({}), GateRules())
     assert desk.verdict(Waiting(1, flips, flips)) is expected
 
@@ -67,6 +63,13 @@ def test_the_anchor_can_stop_what_the_champion_does_not() -> None:
     desk = GateDesk(ScriptedWorld({}), GateRules())
     assert desk.verdict(Waiting(1, GOOD, GOOD)) is Verdict.PROMOTE
     assert desk.verdict(Waiting(1, GOOD, VAGUE)) is Verdict.UNDECIDED
+
+
+@pytest.mark.parametrize(("losses", "verdict"), [(55, Verdict.PROMOTE), (150, Verdict.REJECT)])
+def test_a_flip_budget_stops_what_changes_too_many_right_answers(losses: int, verdict: Verdict) -> None:
+    flips = Flips(2 * losses, losses, 2_000 - 3 * losses)
+    desk = GateDesk(ScriptedWorld({}), GateRules(flip_budget=0.05))
+    assert desk.verdict(Waiting(1, flips, flips)) is verdict
 
 
 def test_one_look_promotes_or_forgets() -> None:
