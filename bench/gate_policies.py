@@ -66,13 +66,14 @@ def _simulate(options: argparse.Namespace) -> dict[str, Any]:
     for claim in judged:
         _print_claim(claim)
     if options.picture:
-        draw({f"{size} fresh rows": tallies for size, tallies in results.items()}, options.picture)
+        draw(POLICIES, {f"{size} fresh rows": tallies for size, tallies in results.items()}, options.picture)
     return {
         "bench": "gate_policies",
         "runs": runs,
         "world": {name: value for name, value in asdict(WorldSettings()).items() if name != "fresh_rows"},
         "policies": [entry | {"fresh_rows": size} for size in results for entry in _entries(POLICIES, results[size])],
-        "claims": [claim._asdict() for claim in judged],
+        "claims": [claim._asdict() | {"claimed": claim.claimed} for claim in judged],
+        "claims_hold": all(claim.holds for claim in judged if claim.claimed),
     }
 
 
@@ -86,7 +87,7 @@ def _replay(options: argparse.Namespace) -> dict[str, Any]:
     title = f"{len(reviews.labels)} real reviews, {windows} windows, {orders} orders"
     _print_table(title, REPLAYED, tallies)
     if options.picture:
-        draw({title: tallies}, options.picture)
+        draw(REPLAYED, {title: tallies}, options.picture)
     return {
         "bench": "gate_policies",
         "replay": asdict(settings) | {"reviews": len(reviews.labels), "windows": windows, "orders": orders},
@@ -127,7 +128,8 @@ def _print_claim(claim: Claim) -> None:
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in claim.numbers.items()
     )
-    print(f"{claim.fresh_rows:>5} rows: {claim.text}: {'yes' if claim.holds else 'NO'} ({numbers})")
+    answer = f"{'yes' if claim.holds else 'NO'}{'' if claim.claimed else ', not claimed'}"
+    print(f"{claim.fresh_rows:>5} rows: {claim.text}: {answer} ({numbers})")
 
 
 def _options() -> argparse.Namespace:

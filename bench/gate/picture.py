@@ -1,36 +1,53 @@
 """What every policy lets in against how good its model ends up, as a picture."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.gate.claims import OURS
-from bench.gate.policies import Tally, summary
+from bench.gate.policies import Policy, Tally, summary
 
-OUR_COLOUR, OTHER_COLOUR = "#0b6e4f", "#8a8d91"
+OURS_COLOUR, VARIANT_COLOUR, PEER_COLOUR = "#0b6e4f", "#63b598", "#8a8d91"
 # Below this many harmful promotions the axis is linear, so that none at all has a place.
 LINEAR_BELOW = 0.1
+TICKS = (0, 0.1, 1, 10, 100)
+LEGEND_ROWS = 5
 
 
-def draw(panels: Mapping[str, Mapping[str, list[Tally]]], target: Path) -> None:
-    """Writes a PNG with one panel each: tallies by policy under a title."""
-    figure = Figure(figsize=(5.2 * len(panels), 4.6), layout="constrained", dpi=150)
-    axes = figure.subplots(1, len(panels), squeeze=False)
-    for (title, tallies), panel in zip(panels.items(), axes[0], strict=True):
-        panel.set(title=title, xlabel="harmful promotions (fewer is better)", ylabel="final accuracy, %")
-        panel.set_xscale("symlog", linthresh=LINEAR_BELOW)
-        panel.grid(alpha=0.25)
-        for policy, runs in tallies.items():
-            _mark(panel, policy, runs)
+def draw(policies: Sequence[Policy], panels: Mapping[str, Mapping[str, list[Tally]]], target: Path) -> None:
+    """Writes a PNG with one panel each: tallies by policy under a title. Bars are two standard errors."""
+    width = max(8.0, 5.0 * len(panels))
+    figure = Figure(figsize=(width, 6.0), layout="constrained", dpi=120)
+    axes = figure.subplots(1, len(panels), squeeze=False, sharex=True, sharey=True)[0]
+    for (title, tallies), panel in zip(panels.items(), axes, strict=True):
+        _prepare(panel, title)
+        for policy in policies:
+            _mark(panel, policy, tallies[policy.name])
+    axes[0].set_ylabel("final accuracy, %")
+    columns = -(-len(policies) // LEGEND_ROWS)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, fontsize=8)
     figure.savefig(target, format="png", metadata={"Software": None})
 
 
-def _mark(panel: Axes, policy: str, runs: list[Tally]) -> None:
+def _prepare(panel: Axes, title: str) -> None:
+    panel.set(title=title, xlabel="harmful promotions")
+    panel.set_xscale("symlog", linthresh=LINEAR_BELOW)
+    panel.set_xlim(-LINEAR_BELOW / 4, TICKS[-1])
+    panel.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    panel.grid(alpha=0.25)
+    panel.margins(y=0.1)
+
+
+def _mark(panel: Axes, policy: Policy, runs: list[Tally]) -> None:
     harmful, final = (summary(runs)[name] for name in ("harmful", "final_accuracy"))
-    colour = OUR_COLOUR if policy == OURS else OTHER_COLOUR
-    at = (harmful.mean, 100 * final.mean)
-    panel.errorbar(*at, xerr=2 * harmful.error, yerr=200 * final.error, fmt="o", color=colour, markersize=6)
-    weight = "bold" if policy == OURS else "normal"
-    panel.annotate(policy, at, textcoords="offset points", xytext=(6, 5), color=colour, fontweight=weight)
+    ours = policy.name == OURS
+    colour = OURS_COLOUR if ours else PEER_COLOUR if policy.peer else VARIANT_COLOUR
+    at, bars = (harmful.mean, 100 * final.mean), (2 * harmful.error, 200 * final.error)
+    label = f"{policy.name}: {policy.text}"
+    panel.errorbar(*at, xerr=bars[0], yerr=bars[1], fmt="o", color=colour, markersize=6, label=label)
+    weight = "bold" if ours else "normal"
+    panel.annotate(
+        policy.name, at, textcoords="offset points", xytext=(6, 5), color=colour, fontweight=weight, fontsize=8
+    )
