@@ -83,10 +83,6 @@ class GateRules:
     waiting: int = 2
     chain_floor: float | None = -0.01
     """Train from the newest waiting challenger while its edge is above this; None: always from the champion."""
-    least_leaves: bool = False
-    """A full room sends away the least evidence of all, the newcomer's too; else the least of those already there."""
-    furthest_first: bool = False
-    """Train from the waiting challenger with the greatest edge; else from the newest."""
     anchored: bool = True
     flip_budget: float | None = None
     """Rejects what would be promoted when its losses are proven to be a greater share of all rows; None: never."""
@@ -149,10 +145,12 @@ class GateDesk(Desk):
         return verdict is not Verdict.PROMOTE
 
     def _let_wait(self, each: Waiting) -> None:
-        self.room.append(each)
-        if len(self.room) > self._rules.waiting:
-            known = self.room if self._rules.least_leaves else self.room[:-1] or self.room
-            self.room.remove(min(known, key=lambda other: self._safe(other.champion)))
+        # The newcomer never leaves. If the least of all did, 200 fresh rows would end .2 points higher in this world,
+        # but 1.9 lower where gains are small and steady: learning would go on from a model that is not the newest.
+        if len(self.room) == self._rules.waiting > 0:
+            self.room.remove(min(self.room, key=lambda other: self._safe(other.champion)))
+        if self._rules.waiting:
+            self.room.append(each)
 
     def _new_candidate(self) -> Waiting:
         model = self.world.train(self._start())
@@ -160,11 +158,9 @@ class GateDesk(Desk):
 
     def _start(self) -> int:
         floor = self._rules.chain_floor
-        if floor is None or not self.room:
+        if floor is None or not self.room or self.room[-1].champion.delta <= floor:
             return self.champion
-        furthest = max(self.room, key=lambda each: each.champion.delta)
-        first = furthest if self._rules.furthest_first else self.room[-1]
-        return first.model if first.champion.delta > floor else self.champion
+        return self.room[-1].model
 
     def _scored(self, model: int, *, pooled: bool) -> Waiting:
         champion = self.world.flips(self.champion, model, pooled=pooled)

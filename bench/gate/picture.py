@@ -45,9 +45,9 @@ def _mark(panel: Axes, policy: Policy, runs: list[Tally]) -> None:
     ours = policy.name == OURS
     colour = OURS_COLOUR if ours else PEER_COLOUR if policy.peer else VARIANT_COLOUR
     at, bars = (harmful.mean, 100 * final.mean), (2 * harmful.error, 200 * final.error)
-    label = f"{policy.name}: {policy.text}"
-    panel.errorbar(*at, xerr=bars[0], yerr=bars[1], fmt="o", color=colour, markersize=6, label=label)
-    weight = "bold" if ours else "normal"
+    label, above = f"{policy.name}: {policy.text}", 3 if ours else 2
+    panel.errorbar(*at, xerr=bars[0], yerr=bars[1], fmt="o", color=colour, markersize=6, label=label, zorder=above)
+    offset, weight = ((-11, 6), "bold") if ours else ((6, 5), "normal")
     panel.annotate(
-        policy.name, at, textcoords="offset points", xytext=(6, 5), color=colour, fontweight=weight, fontsize=8
+        policy.name, at, textcoords="offset points", xytext=offset, color=colour, fontweight=weight, fontsize=8
     )

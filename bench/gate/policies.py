@@ -53,14 +53,12 @@ POLICIES = (
     Policy("e", "gate, recommended", _gate()),
     Policy("e-strict", "gate, margin 0", _gate(margin=0.0)),
     Policy("e-quick", "gate, odds 5", _gate(odds=5.0)),
-    Policy("e-least", "gate, the least of all leaves", _gate(least_leaves=True)),
-    Policy("e-furthest", "… and the furthest is trained on", _gate(least_leaves=True, furthest_first=True)),
     Policy("e-flips", "gate, flip budget 5 %", _gate(flip_budget=0.05)),
 )
 REPLAYED = (
     *(policy for policy in POLICIES if policy.name in ("a", "b", "b+")),
     Policy("e-from-champion", "gate, trained from the champion", _gate(chain_floor=None)),
-    *(policy for policy in POLICIES if policy.name in ("e", "e-least", "e-furthest", "e-flips")),
+    *(policy for policy in POLICIES if policy.name in ("e", "e-flips")),
 )
 
 

@@ -137,8 +137,9 @@ class ReplayWorld:
         return labels
 
     def _untrained(self) -> SGDClassifier:
-        settings = self._settings
-        return SGDClassifier(loss="log_loss", alpha=settings.penalty, learning_rate="constant", eta0=settings.step)
+        penalty, step = self._settings.penalty, self._settings.step
+        # The rows come shuffled by our own seed; the library's shuffling is not seeded.
+        return SGDClassifier(loss="log_loss", alpha=penalty, learning_rate="constant", eta0=step, shuffle=False)
 
     def _fit(self, model: Any, rows: IntArray) -> SGDClassifier:
         for _ in range(self._settings.epochs):

@@ -116,19 +116,6 @@ def test_the_waiting_one_with_the_least_evidence_is_crowded_out() -> None:
     assert [each.model for each in desk.room] == [1, 3]
 
 
-def test_a_newcomer_may_be_the_least_of_all() -> None:
-    worse, better = Flips(40, 45, 1_915), Flips(50, 45, 1_905)
-    world = ScriptedWorld({1: better, 2: VAGUE, 3: worse})
-    assert [each.model for each in decided(world, 3, GateRules(least_leaves=True)).room] == [1, 2]
-
-
-def test_learning_may_go_on_from_the_furthest_waiting_one() -> None:
-    better = Flips(50, 45, 1_905)
-    world = ScriptedWorld({1: better, 2: VAGUE, 3: VAGUE})
-    decided(world, 3, GateRules(furthest_first=True))
-    assert world.starts == [0, 1, 1]
-
-
 def test_nobody_waits_where_there_is_no_room() -> None:
     desk = decided(ScriptedWorld({}, {1: VAGUE, 2: VAGUE}), 2, GateRules(pooled=False, waiting=0))
     assert (desk.room, desk.champion) == ([], 0)
