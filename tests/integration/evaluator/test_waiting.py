@@ -93,7 +93,7 @@ def test_a_rollback_sends_those_away_that_wait(undecided: Stage, models: Models,
     settling(undecided, models)
     evaluator = start(undecided)
     evaluator.until_entry(4)
-    waiting = undecided.challenge(undecided.window(label=1, rows=20), models.positive)
+    waiting = undecided.challenge(undecided.window(label=1, rows=23), models.positive)
     evaluator.until_entry(5)
     undecided.order(CommandKind.ROLLBACK)
     evaluator.until_entry(7)
