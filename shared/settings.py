@@ -219,14 +219,45 @@ class BalancedReplaySettings(Section):
     kind: Literal["balanced"] = "balanced"
 
 
-# Grows into a union by kind, as triggers and gate terms are.
-ReplaySettings = BalancedReplaySettings
+class ReservoirReplaySettings(Section):
+    """Replays from a fixed memory of some rows of every earlier window, each remembered row as likely as any other."""
+
+    kind: Literal["reservoir"] = "reservoir"
+    rows_per_window: int = Field(200, ge=1, description="Rows remembered of each window, drawn once and for ever.")
+
+
+class LabelBalancedReplaySettings(Section):
+    """Replays every earlier window alike, and of each window every label alike."""
+
+    kind: Literal["label_balanced"] = "label_balanced"
+
+
+class HardReplaySettings(Section):
+    """Replays what the start model finds hardest, mixed with rows drawn by chance."""
+
+    kind: Literal["hard"] = "hard"
+    candidates: float = Field(3.0, ge=1, description="Rows scored, per row replayed; from every window alike.")
+    hard_share: float = Field(0.5, ge=0, le=1, description="Of the replayed rows, those of highest loss.")
+
+
+ReplaySettings = Annotated[
+    BalancedReplaySettings | ReservoirReplaySettings | LabelBalancedReplaySettings | HardReplaySettings,
+    Field(discriminator="kind"),
+]
 
 
 class TrainingSettings(Section):
     """How a window is learned."""
 
-    start: Literal["champion", "base"] = Field("champion", description="Weights that training starts from.")
+    start: Literal["chain", "champion", "base", "soup"] = Field(
+        "chain",
+        description="Weights that training starts from. chain: newest waiting challenger, else champion; soup: average "
+        "of champion, newest waiting challenger and versions promoted before.",
+    )
+    chain_floor: float = Field(
+        -0.01, ge=-1, le=1, description="chain: a challenger whose edge over the champion is below this is no start."
+    )
+    soup_versions: int = Field(3, ge=2, le=10, description="soup: versions averaged, at most; newest first.")
     backlog: Literal["each", "merge"] = Field("each", description="Waiting windows: one model each, or one for all.")
     replay_share: float = Field(0.5, ge=0, description="Rows of earlier windows, per new row.")
     replay: ReplaySettings = Field(BalancedReplaySettings(), description="How rows of earlier windows are chosen.")

@@ -130,6 +130,7 @@ def lineage_of(plan: Plan, result: TrainingResult) -> Lineage:
         snapshot_sha256s=tuple(window.snapshot.sha256 for window in plan.windows),
         replay_window_ids=plan.replay_window_ids,
         parent_version=plan.start.version,
+        averaged_versions=plan.start.averaged,
         base=plan.start.base,
         base_digest=plan.start.base_digest,
         seed=plan.seed,
@@ -149,7 +150,7 @@ def parameters(plan: Plan) -> dict[str, object]:
     settings = {f"training.{name}": value for name, value in plan.training.model_dump(mode="json").items()}
     return settings | {
         "base": plan.start.base,
-        "parent_version": plan.start.version or "none",
+        "parent_version": "+".join(parent.version for parent in plan.start.parents) or "none",
         "device": plan.hardware.device,
         "precision": plan.hardware.precision,
         "seed": plan.seed,

@@ -33,7 +33,9 @@ class JobSetup(BaseModel):
     """What the job needs to know of this machine; unlike the plan, it means nothing elsewhere."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    start_folder: Path = Field(description="Base model or champion, verified.")
+    start_folders: tuple[Path, ...] = Field(
+        min_length=1, description="The base, or the versions to start from, verified; several are averaged."
+    )
     threads: int | None = Field(None, description="Of torch. Null: torch's own choice.")
 
 

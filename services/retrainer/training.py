@@ -16,6 +16,7 @@ from services.retrainer.plan import Plan
 from services.retrainer.progress import Point, ProgressLog, Resumed, rows_seen
 from services.retrainer.runs import RunFolder, TrainingRow
 from services.retrainer.sampling import LengthGroupedSampler
+from services.retrainer.soup import average
 from shared.classifier.calibration import unfold_temperature
 from shared.classifier.model import Classifier, new_classifier
 from shared.errors import ModelError
@@ -135,7 +136,7 @@ def train(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ())
         ModelError: The start is damaged, or has other labels than the plan.
     """
     began = time.monotonic()
-    classifier = open_start(run.setup().start_folder, plan)
+    classifier = open_start(run.setup().start_folders, plan)
     # transformers would note it at the first loss, so that a job resumed after the last step saved other files.
     classifier.model.config.problem_type = "single_label_classification"
     rows = EncodedRows(run.rows("train"), classifier, plan.training.max_tokens)
@@ -160,14 +161,22 @@ def forget_lengths(classifier: Classifier) -> None:
     classifier.tokenizer.backend_tokenizer.no_truncation()
 
 
-def open_start(folder: Path, plan: Plan) -> Classifier:
-    """The base under a fresh head, or the champion as training left it."""
+def open_start(folders: Sequence[Path], plan: Plan) -> Classifier:
+    """The base under a fresh head, or a version as training left it, or the average of several."""
     if plan.start.version is None:
-        return new_classifier(folder, plan.labels, plan.seed)
+        return new_classifier(folders[0], plan.labels, plan.seed)
+    first, *others = (open_parent(folder, plan) for folder in folders)
+    if others:
+        first.model.load_state_dict(average([parent.model.state_dict() for parent in (first, *others)]))
+    return first
+
+
+def open_parent(folder: Path, plan: Plan) -> Classifier:
+    """A version's weights before its temperature."""
     classifier = Classifier.load(folder)
     if classifier.labels != plan.labels:
         raise ModelError(
-            f"version {plan.start.version} has labels {list(classifier.labels)}, the window has {list(plan.labels)}; "
+            f"{folder.name}: its labels are {list(classifier.labels)}, the window's are {list(plan.labels)}; "
             "set training.start to 'base'"
         )
     unfold_temperature(classifier.model)

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.retrainer.plan import DecisionWait, Hardware, Plan, StartPoint, make_plan, plan_seed, wanted_replay
+from services.retrainer.plan import (
+    DecisionWait,
+    Hardware,
+    ParentVersion,
+    Plan,
+    StartPoint,
+    make_plan,
+    plan_seed,
+    wanted_replay,
+)
 from shared.settings import TrainingSettings
 from tests.unit.retrainer.builders import NOW, SHA, closed_window, window_id
 
@@ -47,7 +56,7 @@ def test_any_other_plan_has_another_digest() -> None:
     plans = [
         planned(),
         planned(training=TrainingSettings(learning_rate=2e-4)),
-        planned(start=StartPoint(base="bundled", base_digest=SHA, version="4", version_digest=SHA)),
+        planned(start=StartPoint(base="bundled", base_digest=SHA, parents=(ParentVersion(version="4", digest=SHA),))),
         planned(now=NOW + timedelta(seconds=1)),
     ]
     assert len({plan.sha256() for plan in plans}) == len(plans)
