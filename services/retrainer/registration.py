@@ -128,7 +128,7 @@ def lineage_of(plan: Plan, result: TrainingResult) -> Lineage:
         window_ids=plan.window_ids,
         offset_ranges=tuple((window.first_offset, window.last_offset) for window in plan.windows),
         snapshot_sha256s=tuple(window.snapshot.sha256 for window in plan.windows),
-        replay_window_ids=plan.replay_window_ids,
+        replay_window_ids=replayed_windows(plan, result),
         parent_version=plan.start.version,
         averaged_versions=plan.start.averaged,
         base=plan.start.base,
@@ -143,6 +143,13 @@ def lineage_of(plan: Plan, result: TrainingResult) -> Lineage:
         plan_sha256=plan.sha256(),
         newest_published_at=plan.newest_published_at,
     )
+
+
+def replayed_windows(plan: Plan, result: TrainingResult) -> tuple[str, ...]:
+    """Earlier windows that really gave rows: of those planned, the job may have chosen."""
+    if result.replay_kept is None:
+        return plan.replay_window_ids
+    return tuple(kept.window_id for kept in result.replay_kept)
 
 
 def parameters(plan: Plan) -> dict[str, object]:

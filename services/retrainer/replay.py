@@ -64,10 +64,9 @@ class LabelBalancedReplay(BalancedReplay):
 class ReservoirReplay:
     """Each window leaves a fixed sample behind; replay draws from all samples together.
 
-    The memory is the same in every plan, so that what is not in it may be forgotten, e.g. deleted by an archive's
-    owner; what is drawn from it differs from plan to plan. A window's sample is drawn in one pass over rows of any
-    number (a reservoir). Source: Vitter, "Random sampling with a reservoir", 1985; for replay: Chaudhry et al., 2019,
-    arXiv:1902.10486.
+    The memory is the same in every plan, what is drawn from it is not. A window's sample is drawn in one pass over
+    rows of any number (a reservoir).
+    Source: Vitter, "Random sampling with a reservoir", 1985; for replay: Chaudhry et al., arXiv:1902.10486.
     """
 
     def __init__(self, rows_per_window: int, memory_seed: int) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file
-from transformers import TrainerCallback
 
 from services.retrainer import job
 from services.retrainer.checkpoints import MARKER, latest_complete, step_of
+from services.retrainer.encoding import Collator, EncodedRows
 from services.retrainer.launcher import Job, JobEnd
 from services.retrainer.plan import ParentVersion, Plan, StartPoint
 from services.retrainer.progress import ProgressReader, Resumed, curve
 from services.retrainer.runs import RunFolder, TrainingResult
-from services.retrainer.training import EncodedRows, build_trainer, open_start, training_arguments
+from services.retrainer.trainer import build_trainer, training_arguments
+from services.retrainer.training import open_start
 from shared.classifier.calibration import fold_temperature, head_of
 from shared.classifier.digest import model_digest
 from shared.classifier.model import Classifier
@@ -26,25 +26,11 @@ from shared.errors import ModelError, TrainingError
 from shared.settings import TrainingSettings
 from tests.models import tiny_classifier
 from tests.unit.retrainer.builders import SHA, rows, tiny_run
+from tests.unit.retrainer.interrupting import Interrupted, KillAt, weights
 
 SETTINGS = TrainingSettings(epochs=8, learning_rate=5e-3, checkpoint_steps=8, log_steps=2)
 ROWS = 96  # 6 steps an epoch
 STEPS = 48
-
-
-class Interrupted(Exception):
-    """Stands for a kill."""
-
-
-class KillAt(TrainerCallback):
-    """Ends the training after a step, before anything else is written."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self._step:
-            raise Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +58,6 @@ def done(run: RunFolder, plan: Plan) -> TrainingResult:
     result = run.result()
     assert result is not None
     return result
-
-
-def weights(run: RunFolder) -> dict[str, torch.Tensor]:
-    return load_file(run.model / "model" / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -215,7 +197,8 @@ def test_biases_and_norms_do_not_decay(tmp_path: Path, cache: Path) -> None:
     run, plan = made(tmp_path / "run", cache)
     assert training_arguments(plan, run.checkpoints, steps_per_epoch=6).weight_decay == 0.01
     classifier = open_start(run.setup().start_folders, plan)
-    trainer = build_trainer(run, plan, classifier, EncodedRows(rows(ROWS), classifier, 64), [])
+    encoded = EncodedRows(rows(ROWS), classifier, 64)
+    trainer = build_trainer(run, plan, classifier.model, Collator(classifier), encoded, encoded, [])
     optimizer = trainer.create_optimizer()
     exempt = {id(p) for group in optimizer.param_groups if not group["weight_decay"] for p in group["params"]}
     names = {name for name, parameter in classifier.model.named_parameters() if id(parameter) in exempt}

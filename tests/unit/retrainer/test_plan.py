@@ -15,7 +15,7 @@ from services.retrainer.plan import (
     plan_seed,
     wanted_replay,
 )
-from shared.settings import TrainingSettings
+from shared.settings import HardReplaySettings, TrainingSettings
 from tests.unit.retrainer.builders import NOW, SHA, closed_window, window_id
 
 START = StartPoint(base="bundled", base_digest=SHA)
@@ -43,6 +43,12 @@ def test_a_plan_names_all_rows_that_will_be_learned() -> None:
     assert (plan.new_rows, plan.replay_rows) == (100, 4)
     assert [replayed.offsets for replayed in plan.replay] == [(1, 5, 9), (1001,)]
     assert plan.replay_window_ids == (window_id(0), window_id(1))
+
+
+def test_of_hard_rows_the_plan_says_how_many_are_kept_not_which() -> None:
+    plan = planned(training=TrainingSettings(replay_share=0.03, replay=HardReplaySettings()))
+    assert (plan.replay_kept, plan.replay_rows) == (3, 3)
+    assert planned().replay_kept is None
 
 
 def test_a_plan_survives_the_disk() -> None:
