@@ -29,6 +29,7 @@ class Lineage(BaseModel):
     snapshot_sha256s: tuple[Sha256, ...] = Field(description="Per window.")
     replay_window_ids: tuple[str, ...] = ()
     parent_version: str | None = Field(None, description="Version that training started from; null: the base model.")
+    averaged_versions: tuple[str, ...] = Field((), description="All versions whose mean training started from.")
     base: str
     base_digest: str
     seed: int

@@ -215,8 +215,68 @@ class BalancedReplaySettings(Section):
     kind: Literal["balanced"] = "balanced"
 
 
-# Grows into a union by kind, as triggers and gate terms are.
-ReplaySettings = BalancedReplaySettings
+class ReservoirReplaySettings(Section):
+    """Replays from a fixed memory of some rows of every earlier window, each remembered row as likely as any other."""
+
+    kind: Literal["reservoir"] = "reservoir"
+    rows_per_window: int = Field(200, ge=1, description="Rows remembered of each window, drawn once and for ever.")
+
+
+class LabelBalancedReplaySettings(Section):
+    """Replays every earlier window alike, and of each window every label alike."""
+
+    kind: Literal["label_balanced"] = "label_balanced"
+
+
+class HardReplaySettings(Section):
+    """Replays what the start model finds hardest, mixed with rows drawn by chance."""
+
+    kind: Literal["hard"] = "hard"
+    candidates: float = Field(3.0, ge=1, description="Rows scored, per row replayed; from every window alike.")
+    hard_share: float = Field(0.5, ge=0, le=1, description="Of the replayed rows, those of highest loss.")
+
+
+ReplaySettings = Annotated[
+    BalancedReplaySettings | ReservoirReplaySettings | LabelBalancedReplaySettings | HardReplaySettings,
+    Field(discriminator="kind"),
+]
+
+
+class FullAdapterSettings(Section):
+    """Trains the model's own weights."""
+
+    kind: Literal["full"] = "full"
+
+
+class LoraAdapterSettings(Section):
+    """Trains small matrices beside the weights (LoRA), added to them before the model is saved."""
+
+    kind: Literal["lora"] = "lora"
+    r: int = Field(16, ge=1, description="Rank: inner width of the matrices.")
+    alpha: int = Field(32, ge=1, description="Their product is scaled by alpha / r.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Of what enters them.")
+    targets: tuple[str, ...] = Field(
+        ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"),
+        min_length=1,
+        description="Names of the linear layers that get one; these are DistilBERT's.",
+    )
+
+
+AdapterSettings = Annotated[FullAdapterSettings | LoraAdapterSettings, Field(discriminator="kind")]
+
+
+class FrozenSettings(Section):
+    """Weights that training leaves as they are."""
+
+    embeddings: bool = Field(False, description="Words and positions; saves time, since most weights are there.")
+    layers: int = Field(0, ge=0, description="Lowest layers of the transformer.")
+
+
+class DistillationSettings(Section):
+    """Holds the answers on replayed rows to those of the model that training starts from, if that is not the base."""
+
+    weight: float = Field(0.0, ge=0, description="Of the distance from its answers, beside cross-entropy. 0: off.")
+    temperature: float = Field(2.0, gt=0, description="Softens both answers; higher looks more at the lesser labels.")
 
 
 class LabelQualitySettings(Section):
@@ -231,10 +291,28 @@ class LabelQualitySettings(Section):
 class TrainingSettings(Section):
     """How a window is learned."""
 
-    start: Literal["champion", "base"] = Field("champion", description="Weights that training starts from.")
+    start: Literal["chain", "champion", "base", "soup"] = Field(
+        "chain",
+        description="Weights that training starts from. chain: newest waiting challenger, else champion; soup: average "
+        "of champion, newest waiting challenger and versions promoted before.",
+    )
+    chain_floor: float = Field(
+        -0.01, ge=-1, le=1, description="chain: a challenger whose edge over the champion is below this is no start."
+    )
+    soup_versions: int = Field(3, ge=2, le=10, description="soup: versions averaged, at most; newest first.")
     backlog: Literal["each", "merge"] = Field("each", description="Waiting windows: one model each, or one for all.")
     replay_share: float = Field(0.5, ge=0, description="Rows of earlier windows, per new row.")
     replay: ReplaySettings = Field(BalancedReplaySettings(), description="How rows of earlier windows are chosen.")
+    adapter: AdapterSettings = Field(FullAdapterSettings(), description="What is trained: all, or LoRA's matrices.")
+    frozen: FrozenSettings = FrozenSettings()
+    distillation: DistillationSettings = DistillationSettings()
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of each label's weight given to all labels.")
+    early_stop_patience: int = Field(
+        0,
+        ge=0,
+        description="Evaluations on validation rows, one a checkpoint, without a better one, until training stops "
+        "and goes back to the best. 0: off; off too with fewer than 30 validation rows.",
+    )
     epochs: float = Field(2.0, gt=0)
     batch_rows: int = Field(16, ge=1)
     learning_rate: float = Field(1e-4, gt=0, description="Peak, for AdamW.")

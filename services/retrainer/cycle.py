@@ -156,7 +156,7 @@ class Cycle:
         return Waiting(awaited, self._clock())
 
     def _depends_on_decisions(self) -> bool:
-        return self._settings.start == "champion" or self._settings.replay_share > 0
+        return self._settings.start != "base" or self._settings.replay_share > 0
 
     def _wait(self, phase: Waiting) -> Phase:
         seconds = self._clock() - phase.since

@@ -39,6 +39,8 @@ def finish(run: RunFolder, plan: Plan, trained: Trained, points: Sequence[Point]
         calibration_rows=len(calibration) if is_enough(calibration) else 0,
         validation_rows=len(validation),
         validation_accuracy=accuracy(classifier, validation),
+        replay_kept=trained.replay_kept,
+        best_step=trained.best_step,
         resumed_from_step=trained.resumed_from_step,
     )
 

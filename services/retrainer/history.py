@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from services.retrainer.start import WaitingChallenger
 from shared.events import (
     Candidate,
     CandidateStatus,
@@ -24,6 +25,8 @@ class History:
     candidates: dict[str, Candidate] = field(default_factory=dict)
     champion: str | None = None
     digests: dict[str, str] = field(default_factory=dict)
+    promoted: list[str] = field(default_factory=list)
+    _waiting: dict[str, WaitingChallenger] = field(default_factory=dict)
     _covered: set[str] = field(default_factory=set)
     _decided: set[str] = field(default_factory=set)
     _quarantined: dict[str, Decision] = field(default_factory=dict)
@@ -53,7 +56,31 @@ class History:
             if decision.quarantined:
                 self._quarantined[decision.window_id] = decision
         if decision.verdict in MOVES_CHAMPION:
-            self.champion = decision.champion_after
+            self._move_champion(decision)
+        elif decision.version is not None:
+            self._observe_challenger(decision, decision.version)
+
+    def _move_champion(self, decision: Decision) -> None:
+        self.champion = decision.champion_after
+        self._waiting.clear()
+        fallen = decision.champion_before if decision.verdict is Verdict.ROLLBACK else None
+        kept = [version for version in self.promoted if version not in (fallen, self.champion)]
+        self.promoted = ([self.champion] if self.champion else []) + kept
+
+    def _observe_challenger(self, decision: Decision, version: str) -> None:
+        if decision.verdict is not Verdict.UNDECIDED:
+            self._waiting.pop(version, None)
+            return
+        # A second look keeps the challenger's place: the newest is who came last, not who was looked at last.
+        digest = decision.model_digest or self.digests.get(version)
+        self._waiting[version] = WaitingChallenger(version, digest, decision.numbers.get("delta"))
+        if digest is not None:
+            self.digests.setdefault(version, digest)
+
+    @property
+    def waiting(self) -> WaitingChallenger | None:
+        """The newest challenger that the gate has looked at and not settled."""
+        return next(reversed(self._waiting.values()), None)
 
     def is_covered(self, window_id: str) -> bool:
         """Whether the window has its candidate already, alone or merged with later ones."""

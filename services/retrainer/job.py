@@ -12,13 +12,14 @@ from pathlib import Path
 from filelock import FileLock
 from transformers import TrainerCallback
 
+from services.retrainer.callbacks import ParentWatch
 from services.retrainer.environment import describe
 from services.retrainer.finishing import finish
 from services.retrainer.plan import Plan
 from services.retrainer.plots import draw_loss
 from services.retrainer.progress import ProgressReader, curve
 from services.retrainer.runs import JobSetup, RunFolder
-from services.retrainer.training import ParentWatch, train, use_one_device
+from services.retrainer.training import train, use_one_device
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
 from shared.errors import TidemillError, TrainingError

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from shared.events import ClosedWindow, Sha256, Side, Snapshot, SplitRecord
-from shared.settings import TrainingSettings
+from shared.settings import HardReplaySettings, TrainingSettings
 
 
 class PlanPart(BaseModel):
@@ -18,14 +18,32 @@ class PlanPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class ParentVersion(PlanPart):
+    """A registered version, named so that no other can stand in for it."""
+
+    version: str
+    digest: Sha256 = Field(description="Of the version's files.")
+
+
 class StartPoint(PlanPart):
     """The weights that training starts from."""
 
-    base: str = Field(description="Name of the base model, also when a champion that grew from it is the start.")
+    base: str = Field(description="Name of the base model, also when a version that grew from it is the start.")
     base_revision: str | None = None
     base_digest: Sha256
-    version: str | None = Field(None, description="Champion to start from; null: the base itself.")
-    version_digest: Sha256 | None = Field(None, description="Digest of that version's files.")
+    parents: tuple[ParentVersion, ...] = Field(
+        (), description="Versions to start from; none: the base itself; several: the average of their weights."
+    )
+
+    @property
+    def version(self) -> str | None:
+        """The first parent, if there is one."""
+        return self.parents[0].version if self.parents else None
+
+    @property
+    def averaged(self) -> tuple[str, ...]:
+        """All parents, if there are several."""
+        return tuple(parent.version for parent in self.parents) if len(self.parents) > 1 else ()
 
 
 class NewWindow(PlanPart):
@@ -68,6 +86,9 @@ class Plan(PlanPart):
     plan_version: Literal[1] = 1
     windows: tuple[NewWindow, ...] = Field(min_length=1, description="Oldest first; the last one names the run.")
     replay: tuple[ReplayedWindow, ...] = ()
+    replay_kept: NonNegativeInt | None = Field(
+        None, description="Rows of `replay` that the job keeps by the start model's loss; null: all. Which: its result."
+    )
     start: StartPoint
     training: TrainingSettings
     hardware: Hardware
@@ -102,7 +123,8 @@ class Plan(PlanPart):
     @property
     def replay_rows(self) -> int:
         """Rows that are learned again."""
-        return sum(len(window.offsets) for window in self.replay)
+        drawn = sum(len(window.offsets) for window in self.replay)
+        return drawn if self.replay_kept is None else min(drawn, self.replay_kept)
 
     def sha256(self) -> str:
         """Digest of the plan as canonical JSON."""
@@ -145,6 +167,7 @@ def make_plan(
             ReplayedWindow(window_id=window_id, snapshot=earlier[window_id].snapshot, offsets=offsets)
             for window_id, offsets in replay.items()
         ),
+        replay_kept=wanted_replay(windows, training) if isinstance(training.replay, HardReplaySettings) else None,
         start=start,
         training=training,
         hardware=hardware,

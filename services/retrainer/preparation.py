@@ -1,33 +1,32 @@
 """Makes a run ready for its job: the plan if there is none, the rows, and the weights to start from."""
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import structlog
 
 from services.retrainer.history import History
 from services.retrainer.machine import Machine
+from services.retrainer.parents import Parents
 from services.retrainer.plan import DecisionWait, Plan, StartPoint, make_plan, plan_seed, wanted_replay
-from services.retrainer.replay import build_policy, eligible, replay_quotas, sample
+from services.retrainer.replay import EarlierRow, build_policy, eligible, replay_quotas
 from services.retrainer.runs import JobSetup, RunFolder, Runs, TrainingRow
+from services.retrainer.start import choose_start
 from shared.archive import Archive, WindowRow
-from shared.classifier.digest import verify
-from shared.errors import ModelError, SnapshotError
+from shared.errors import SnapshotError
 from shared.events import ClosedWindow, Side, Snapshot, utc_now
 from shared.lineage import code_version
 from shared.registry import Registry
 from shared.settings import Settings
 
 log = structlog.get_logger("retrainer")
-PARENTS = "parents"
 
 
 class Preparation:
     """Turns windows into a run folder that the job can work on. Doing it again changes nothing."""
 
     def __init__(self, settings: Settings, archive: Archive, registry: Registry, machine: Machine) -> None:
-        self._settings, self._archive, self._registry, self._machine = settings, archive, registry, machine
+        self._settings, self._archive, self._machine = settings, archive, machine
+        self._parents = Parents(registry, settings.home)
         self._runs = Runs(settings.home, settings.stream)
 
     def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
@@ -35,14 +34,15 @@ class Preparation:
 
         Raises:
             SnapshotError: A window's rows are missing or altered.
-            ModelError: The champion to start from cannot be had.
+            ModelError: A version to start from cannot be had.
             ArchiveUnavailableError, RegistryUnavailableError: Try again later.
         """
         run = self._runs.of(windows)
         plan = run.plan() or self._planned(run, windows, history, wait)
         if run.result() is None:
             self._write_rows(run, plan)
-            setup = JobSetup(start_folder=self._start_folder(plan.start), threads=self._settings.model.threads)
+            folders = self._parents.folders(plan.start.parents) or (self._machine.base_folder,)
+            setup = JobSetup(start_folders=folders, threads=self._settings.model.threads)
             run.write(run.setup_file, setup)
         return run
 
@@ -65,33 +65,34 @@ class Preparation:
         return plan
 
     def _start(self, history: History) -> StartPoint:
-        model = self._settings.model
-        wanted = self._settings.training.start == "champion"
-        version = history.champion if wanted else None
+        model, training = self._settings.model, self._settings.training
+        chosen = choose_start(training, history.champion, history.waiting, history.promoted)
+        parents = self._parents.known(chosen, history.digests)
+        if training.start == "soup":
+            parents = self._parents.at_hand(parents)
         return StartPoint(
             base=model.base,
             base_revision=model.base_revision,
             base_digest=self._machine.base_digest,
-            version=version,
-            version_digest=history.digests.get(version) if version else None,
+            parents=parents,
         )
 
     def _drawn(self, earlier: Mapping[str, ClosedWindow], wanted: int, seed: int) -> dict[str, tuple[int, ...]]:
-        quotas = replay_quotas(earlier, build_policy(self._settings.training.replay), wanted, seed)
+        training = self._settings.training
+        policy = build_policy(training.replay, training.seed)
         drawn: dict[str, tuple[int, ...]] = {}
-        for window_id, count in quotas.items():
+        for window_id, count in replay_quotas(earlier, policy, wanted, seed).items():
             try:
-                drawn[window_id] = sample(window_id, self._training_offsets(earlier[window_id].snapshot), count, seed)
+                drawn[window_id] = policy.draw(window_id, self._earlier_rows(earlier[window_id].snapshot), count, seed)
             except SnapshotError as error:
                 # An old window that was lost must not stop all learning for ever; the plan shows that it is not in.
                 log.error("window_not_replayed", window_id=window_id, error=str(error))
         return drawn
 
-    def _training_offsets(self, snapshot: Snapshot) -> list[int]:
-        columns = self._archive.columns(snapshot, ("offset", "side")).to_pydict()
-        return [
-            offset for offset, side in zip(columns["offset"], columns["side"], strict=True) if side == Side.TRAIN.value
-        ]
+    def _earlier_rows(self, snapshot: Snapshot) -> list[EarlierRow]:
+        columns = self._archive.columns(snapshot, ("offset", "label", "side")).to_pydict()
+        rows = zip(columns["offset"], columns["label"], columns["side"], strict=True)
+        return [EarlierRow(offset, label) for offset, label, side in rows if side == Side.TRAIN.value]
 
     def _write_rows(self, run: RunFolder, plan: Plan) -> None:
         rows = {side: list[TrainingRow]() for side in (Side.TRAIN, Side.CALIBRATION, Side.VALIDATION)}
@@ -107,28 +108,6 @@ class Preparation:
             _sort(replayed.window_id, kept, rows)
         for side, content in rows.items():
             run.write_rows(side.value, content)
-
-    def _start_folder(self, start: StartPoint) -> Path:
-        if start.version is None:
-            return self._machine.base_folder
-        if start.version_digest is None:
-            raise ModelError(f"no candidate tells the digest of champion {start.version}; set training.start to 'base'")
-        return self._downloaded(start.version, start.version_digest)
-
-    def _downloaded(self, version: str, digest: str) -> Path:
-        """The champion's files, verified; only one is kept on this machine."""
-        parents = self._settings.home.resolve() / PARENTS
-        folder = parents / f"{version}-{digest[:16]}"
-        for other in parents.glob("*"):
-            if other != folder:
-                shutil.rmtree(other, ignore_errors=True)
-        self._registry.download(version, folder)
-        try:
-            verify(folder, digest)
-        except ModelError:
-            shutil.rmtree(folder)  # or the damaged copy would be found again
-            raise
-        return folder
 
 
 def _sort(window_id: str, rows: Iterable[WindowRow], into: Mapping[Side, list[TrainingRow]]) -> None:

@@ -128,8 +128,9 @@ def lineage_of(plan: Plan, result: TrainingResult) -> Lineage:
         window_ids=plan.window_ids,
         offset_ranges=tuple((window.first_offset, window.last_offset) for window in plan.windows),
         snapshot_sha256s=tuple(window.snapshot.sha256 for window in plan.windows),
-        replay_window_ids=plan.replay_window_ids,
+        replay_window_ids=replayed_windows(plan, result),
         parent_version=plan.start.version,
+        averaged_versions=plan.start.averaged,
         base=plan.start.base,
         base_digest=plan.start.base_digest,
         seed=plan.seed,
@@ -144,12 +145,19 @@ def lineage_of(plan: Plan, result: TrainingResult) -> Lineage:
     )
 
 
+def replayed_windows(plan: Plan, result: TrainingResult) -> tuple[str, ...]:
+    """Earlier windows that really gave rows: of those planned, the job may have chosen."""
+    if result.replay_kept is None:
+        return plan.replay_window_ids
+    return tuple(kept.window_id for kept in result.replay_kept)
+
+
 def parameters(plan: Plan) -> dict[str, object]:
     """The run's parameters: what two trainings may be compared by."""
     settings = {f"training.{name}": value for name, value in plan.training.model_dump(mode="json").items()}
     return settings | {
         "base": plan.start.base,
-        "parent_version": plan.start.version or "none",
+        "parent_version": "+".join(parent.version for parent in plan.start.parents) or "none",
         "device": plan.hardware.device,
         "precision": plan.hardware.precision,
         "seed": plan.seed,

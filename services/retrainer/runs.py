@@ -33,8 +33,18 @@ class JobSetup(BaseModel):
     """What the job needs to know of this machine; unlike the plan, it means nothing elsewhere."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    start_folder: Path = Field(description="Base model or champion, verified.")
+    start_folders: tuple[Path, ...] = Field(
+        min_length=1, description="The base, or the versions to start from, verified; several are averaged."
+    )
     threads: int | None = Field(None, description="Of torch. Null: torch's own choice.")
+
+
+class KeptRows(BaseModel):
+    """Replayed rows of one window that the job learned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    window_id: str
+    offsets: tuple[NonNegativeInt, ...] = Field(min_length=1, description="In `reviews.curated`.")
 
 
 class TrainingResult(BaseModel):
@@ -46,6 +56,12 @@ class TrainingResult(BaseModel):
     calibration_rows: NonNegativeInt = Field(description="Rows the temperature was fitted on; 0: too few, it is 1.")
     validation_rows: NonNegativeInt
     validation_accuracy: float | None = Field(None, ge=0, le=1)
+    replay_kept: tuple[KeptRows, ...] | None = Field(
+        None, description="Rows that the job chose among the plan's replayed ones; null: all of them."
+    )
+    best_step: NonNegativeInt | None = Field(
+        None, description="Step of the least validation loss, whose weights these are; null: no early stop was asked."
+    )
     resumed_from_step: NonNegativeInt = Field(description="Where the last attempt went on; 0: from the start.")
 
 

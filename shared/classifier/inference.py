@@ -70,15 +70,18 @@ def infer(model: "PreTrainedModel", encoded: Encoded, pad_id: int, token_budget:
     logits = np.empty((len(encoded.ids), len(model.config.id2label or ())), np.float32)
     with torch.inference_mode():
         for rows in plan_batches(encoded.lengths, token_budget):
-            ids, mask = _pad([encoded.ids[row] for row in rows], pad_id, model.device)
-            logits[rows] = model(input_ids=ids, attention_mask=mask).logits.float().cpu().numpy()
+            ids, mask = padded([encoded.ids[row] for row in rows], pad_id)
+            logits[rows] = (
+                model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits.float().cpu().numpy()
+            )
     return logits
 
 
-def _pad(rows: list[list[int]], pad_id: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids (n, longest) and their mask, 1 where a token stands and 0 where padding does."""
     ids = np.full((len(rows), max(map(len, rows))), pad_id, np.int64)
     mask = np.zeros_like(ids)
     for padded, kept, row in zip(ids, mask, rows, strict=True):
         padded[: len(row)] = row
         kept[: len(row)] = 1
-    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+    return torch.from_numpy(ids), torch.from_numpy(mask)

@@ -48,7 +48,7 @@ class Classifier:
         self.name = name
         self._max_tokens = max_tokens
         self._encoder = Encoder(tokenizer, self.window)
-        self._pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
 
     @classmethod
     def load(
@@ -105,7 +105,7 @@ class Classifier:
         Args: token_budget: padded tokens per forward pass.
         """
         encoded = self._encoder.encode(texts)
-        logits = infer(self.model, encoded, self._pad_id, token_budget)
+        logits = infer(self.model, encoded, self.pad_id, token_budget)
         return Scores.from_logits(self.labels, logits, encoded.lengths, encoded.truncated)
 
 

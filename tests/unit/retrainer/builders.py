@@ -137,5 +137,5 @@ def tiny_run(
     run.write_rows("train", list(train))
     run.write_rows("calibration", list(held))
     run.write_rows("validation", list(held))
-    run.write(run.setup_file, JobSetup(start_folder=base, threads=1))
+    run.write(run.setup_file, JobSetup(start_folders=(base,), threads=1))
     return run

@@ -1,8 +1,11 @@
 from datetime import timedelta
 
+import pytest
+
 from services.retrainer.history import History
-from shared.events import CandidateStatus, Command, CommandKind, Event, Verdict
-from tests.unit.retrainer.builders import NOW, candidate, closed_window, decision, window_id
+from services.retrainer.start import WaitingChallenger
+from shared.events import CandidateStatus, Command, CommandKind, Decision, Event, Verdict
+from tests.unit.retrainer.builders import NOW, SHA, candidate, closed_window, decision, window_id
 
 
 def history(*events: Event) -> History:
@@ -58,6 +61,45 @@ def test_a_quarantined_window_comes_back_when_released_afterwards() -> None:
     assert history(bad, release(1, 60)).quarantined() == frozenset()
     assert history(release(1, 60), bad).quarantined() == frozenset()
     assert history(bad, release(1, -60)).quarantined() == {window_id(1)}
+
+
+def look(version: str, verdict: Verdict, delta: float | None = None, champion: str | None = None) -> Decision:
+    made = decision(int(version), verdict, champion)
+    numbers = {} if delta is None else {"delta": delta}
+    return made.model_copy(update={"version": version, "numbers": numbers, "model_digest": SHA})
+
+
+def test_the_newest_challenger_still_undecided_waits_with_what_was_last_measured() -> None:
+    first, second = look("1", Verdict.UNDECIDED, 0.01), look("2", Verdict.UNDECIDED, -0.02)
+    assert history().waiting is None
+    assert history(first).waiting == WaitingChallenger("1", SHA, 0.01)
+    assert history(first, second).waiting == WaitingChallenger("2", SHA, -0.02)
+    assert history(second, look("2", Verdict.UNDECIDED)).waiting == WaitingChallenger("2", SHA, None)
+
+
+def test_a_second_look_at_an_older_challenger_does_not_make_it_the_newest() -> None:
+    looks = [look("1", Verdict.UNDECIDED, 0.01), look("2", Verdict.UNDECIDED, 0.02), look("1", Verdict.UNDECIDED, 0.03)]
+    assert history(*looks).waiting == WaitingChallenger("2", SHA, 0.02)
+    assert history(*looks, look("2", Verdict.REJECT)).waiting == WaitingChallenger("1", SHA, 0.03)
+
+
+@pytest.mark.parametrize("verdict", [Verdict.PROMOTE, Verdict.ROLLBACK])
+def test_whoever_waits_waits_no_longer_when_the_champion_moves(verdict: Verdict) -> None:
+    looks = [look("1", Verdict.UNDECIDED, 0.01), look("2", Verdict.UNDECIDED, 0.02)]
+    assert history(*looks, look("2", verdict, champion="2")).waiting is None
+
+
+def test_a_waiting_version_can_be_started_from_though_its_candidate_was_not_seen() -> None:
+    assert history(look("1", Verdict.UNDECIDED)).digests == {"1": SHA}
+
+
+def test_promoted_versions_are_known_newest_first_without_those_rolled_back() -> None:
+    promotions = [look(version, Verdict.PROMOTE, champion=version) for version in ("1", "2", "3")]
+    assert history(*promotions).promoted == ["3", "2", "1"]
+    back = look("3", Verdict.ROLLBACK, champion="1").model_copy(update={"champion_before": "3"})
+    assert history(*promotions, back).promoted == ["1", "2"]
+    nobody = back.model_copy(update={"champion_after": None})
+    assert history(*promotions, nobody).promoted == ["2", "1"]
 
 
 def test_events_that_come_twice_count_once() -> None:

@@ -9,42 +9,28 @@ from typing import Any
 import pytest
 import torch
 from filelock import FileLock
-from safetensors.torch import load_file
-from transformers import TrainerCallback
 
 from services.retrainer import job
 from services.retrainer.checkpoints import MARKER, latest_complete, step_of
+from services.retrainer.encoding import Collator, EncodedRows
 from services.retrainer.launcher import Job, JobEnd
-from services.retrainer.plan import Plan, StartPoint
+from services.retrainer.plan import ParentVersion, Plan, StartPoint
 from services.retrainer.progress import ProgressReader, Resumed, curve
 from services.retrainer.runs import RunFolder, TrainingResult
-from services.retrainer.training import EncodedRows, build_trainer, open_start, training_arguments
+from services.retrainer.trainer import build_trainer, training_arguments
+from services.retrainer.training import open_start
 from shared.classifier.calibration import fold_temperature, head_of
 from shared.classifier.digest import model_digest
 from shared.classifier.model import Classifier
 from shared.errors import ModelError, TrainingError
 from shared.settings import TrainingSettings
 from tests.models import tiny_classifier
-from tests.unit.retrainer.builders import rows, tiny_run
+from tests.unit.retrainer.builders import SHA, rows, tiny_run
+from tests.unit.retrainer.interrupting import Interrupted, KillAt, weights
 
 SETTINGS = TrainingSettings(epochs=8, learning_rate=5e-3, checkpoint_steps=8, log_steps=2)
 ROWS = 96  # 6 steps an epoch
 STEPS = 48
-
-
-class Interrupted(Exception):
-    """Stands for a kill."""
-
-
-class KillAt(TrainerCallback):
-    """Ends the training after a step, before anything else is written."""
-
-    def __init__(self, step: int) -> None:
-        self._step = step
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step == self._step:
-            raise Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +58,6 @@ def done(run: RunFolder, plan: Plan) -> TrainingResult:
     result = run.result()
     assert result is not None
     return result
-
-
-def weights(run: RunFolder) -> dict[str, torch.Tensor]:
-    return load_file(run.model / "model" / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +148,11 @@ def test_a_diverged_training_is_an_error(tmp_path: Path, cache: Path) -> None:
     assert run.result() is None
 
 
+def warm_start(*versions: str) -> StartPoint:
+    parents = tuple(ParentVersion(version=version, digest=SHA) for version in versions)
+    return StartPoint(base="tiny", base_digest=SHA, parents=parents)
+
+
 def test_a_champion_goes_on_from_what_training_left(tmp_path: Path, cache: Path) -> None:
     _, plan = made(tmp_path / "run", cache)
     folder = tiny_classifier(tmp_path / "champion", seed=5)
@@ -173,16 +160,28 @@ def test_a_champion_goes_on_from_what_training_left(tmp_path: Path, cache: Path)
     before = head_of(champion.model).weight.detach().clone()
     fold_temperature(champion.model, 2.5)
     champion.save(folder)
-    warm = plan.model_copy(update={"start": StartPoint(base="tiny", base_digest="a" * 64, version="3")})
-    torch.testing.assert_close(head_of(open_start(folder, warm).model).weight, before)
+    warm = plan.model_copy(update={"start": warm_start("3")})
+    torch.testing.assert_close(head_of(open_start([folder], warm).model).weight, before)
+
+
+def test_several_versions_start_as_their_average_before_temperature(tmp_path: Path, cache: Path) -> None:
+    _, plan = made(tmp_path / "run", cache)
+    folders = [tiny_classifier(tmp_path / str(seed), seed=seed) for seed in (5, 6)]
+    heads = [head_of(Classifier.load(folder).model).weight.detach().clone() for folder in folders]
+    hot = Classifier.load(folders[1])
+    fold_temperature(hot.model, 2.5)
+    hot.save(folders[1])
+    soup = open_start(folders, plan.model_copy(update={"start": warm_start("3", "4")}))
+    torch.testing.assert_close(head_of(soup.model).weight.detach(), (heads[0] + heads[1]) / 2)
+    assert soup.temperature == 1.0
 
 
 def test_a_champion_of_other_labels_is_refused(tmp_path: Path, cache: Path) -> None:
     _, plan = made(tmp_path / "run", cache)
     folder = tiny_classifier(tmp_path / "champion", labels=("bad", "good"))
-    warm = plan.model_copy(update={"start": StartPoint(base="tiny", base_digest="a" * 64, version="3")})
-    with pytest.raises(ModelError, match="version 3 has labels"):
-        open_start(folder, warm)
+    warm = plan.model_copy(update={"start": warm_start("3")})
+    with pytest.raises(ModelError, match="champion: its labels are"):
+        open_start([folder], warm)
 
 
 def test_the_schedule_is_warm_up_then_cosine_to_a_tenth(unbroken: tuple[RunFolder, TrainingResult]) -> None:
@@ -197,8 +196,9 @@ def test_the_schedule_is_warm_up_then_cosine_to_a_tenth(unbroken: tuple[RunFolde
 def test_biases_and_norms_do_not_decay(tmp_path: Path, cache: Path) -> None:
     run, plan = made(tmp_path / "run", cache)
     assert training_arguments(plan, run.checkpoints, steps_per_epoch=6).weight_decay == 0.01
-    classifier = open_start(run.setup().start_folder, plan)
-    trainer = build_trainer(run, plan, classifier, EncodedRows(rows(ROWS), classifier, 64), [])
+    classifier = open_start(run.setup().start_folders, plan)
+    encoded = EncodedRows(rows(ROWS), classifier, 64)
+    trainer = build_trainer(run, plan, classifier.model, Collator(classifier), encoded, encoded, [])
     optimizer = trainer.create_optimizer()
     exempt = {id(p) for group in optimizer.param_groups if not group["weight_decay"] for p in group["params"]}
     names = {name for name, parameter in classifier.model.named_parameters() if id(parameter) in exempt}

@@ -5,8 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.retrainer.plan import DecisionWait, Hardware, Plan, StartPoint, make_plan, plan_seed, wanted_replay
-from shared.settings import TrainingSettings
+from services.retrainer.plan import (
+    DecisionWait,
+    Hardware,
+    ParentVersion,
+    Plan,
+    StartPoint,
+    make_plan,
+    plan_seed,
+    wanted_replay,
+)
+from shared.settings import HardReplaySettings, TrainingSettings
 from tests.unit.retrainer.builders import NOW, SHA, closed_window, window_id
 
 START = StartPoint(base="bundled", base_digest=SHA)
@@ -36,6 +45,12 @@ def test_a_plan_names_all_rows_that_will_be_learned() -> None:
     assert plan.replay_window_ids == (window_id(0), window_id(1))
 
 
+def test_of_hard_rows_the_plan_says_how_many_are_kept_not_which() -> None:
+    plan = planned(training=TrainingSettings(replay_share=0.03, replay=HardReplaySettings()))
+    assert (plan.replay_kept, plan.replay_rows) == (3, 3)
+    assert planned().replay_kept is None
+
+
 def test_a_plan_survives_the_disk() -> None:
     plan = planned()
     again = Plan.model_validate_json(plan.model_dump_json())
@@ -47,7 +62,7 @@ def test_any_other_plan_has_another_digest() -> None:
     plans = [
         planned(),
         planned(training=TrainingSettings(learning_rate=2e-4)),
-        planned(start=StartPoint(base="bundled", base_digest=SHA, version="4", version_digest=SHA)),
+        planned(start=StartPoint(base="bundled", base_digest=SHA, parents=(ParentVersion(version="4", digest=SHA),))),
         planned(now=NOW + timedelta(seconds=1)),
     ]
     assert len({plan.sha256() for plan in plans}) == len(plans)

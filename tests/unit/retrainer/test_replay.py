@@ -1,10 +1,29 @@
+from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.retrainer.replay import BalancedReplay, build_policy, eligible, replay_quotas, sample
-from shared.settings import BalancedReplaySettings
+from services.retrainer.replay import (
+    BalancedReplay,
+    EarlierRow,
+    HardReplay,
+    LabelBalancedReplay,
+    ReplayPolicy,
+    ReservoirReplay,
+    build_policy,
+    eligible,
+    replay_quotas,
+    sample,
+)
+from shared.settings import (
+    BalancedReplaySettings,
+    HardReplaySettings,
+    LabelBalancedReplaySettings,
+    ReplaySettings,
+    ReservoirReplaySettings,
+)
 from tests.unit.retrainer.builders import closed_window, window_id
 
 COUNTS = st.dictionaries(st.text(min_size=1, max_size=5), st.integers(0, 500), max_size=12)
@@ -70,3 +89,84 @@ def test_quotas_count_training_rows_only() -> None:
     windows = {window_id(place): closed_window(place, train=train) for place, train in enumerate((10, 0, 50))}
     policy = build_policy(BalancedReplaySettings())
     assert replay_quotas(windows, policy, 40, seed=5) == {window_id(0): 10, window_id(2): 30}
+
+
+def earlier(count: int, rare: int = 0) -> list[EarlierRow]:
+    """Rows of label 0, but the first `rare` ones, which have label 1."""
+    return [EarlierRow(offset=100 + place, label=int(place < rare)) for place in range(count)]
+
+
+def labels_drawn(offsets: tuple[int, ...], rare: int) -> tuple[int, int]:
+    few = sum(offset < 100 + rare for offset in offsets)
+    return len(offsets) - few, few
+
+
+POLICIES = st.sampled_from([BalancedReplay(), LabelBalancedReplay(), ReservoirReplay(20, 1), HardReplay(3.0)])
+
+
+@given(POLICIES, st.integers(0, 60), st.integers(0, 60), st.integers(0, 80), st.integers())
+def test_every_policy_draws_rows_of_the_window_none_twice_the_same_again(
+    policy: ReplayPolicy, count: int, rare: int, wanted: int, seed: int
+) -> None:
+    drawn = policy.draw("w", earlier(count, rare), wanted, seed)
+    assert list(drawn) == sorted(set(drawn))
+    assert set(drawn) <= {row.offset for row in earlier(count)}
+    assert len(drawn) <= wanted
+    assert drawn == policy.draw("w", earlier(count, rare), wanted, seed)
+
+
+@given(POLICIES, COUNTS, st.integers(0, 300), st.integers())
+def test_no_policy_asks_for_more_than_there_is(
+    policy: ReplayPolicy, available: dict[str, int], wanted: int, seed: int
+) -> None:
+    quotas = policy.quotas(available, wanted, Random(seed))
+    assert all(0 < count <= available[name] for name, count in quotas.items())
+
+
+def test_labels_of_a_window_give_alike_and_a_rare_one_all_it_has() -> None:
+    policy = LabelBalancedReplay()
+    assert labels_drawn(policy.draw("w", earlier(100, rare=40), 30, seed=1), 40) == (15, 15)
+    assert labels_drawn(policy.draw("w", earlier(100, rare=4), 30, seed=1), 4) == (26, 4)
+
+
+def test_every_remembered_row_is_as_likely_as_any_other() -> None:
+    policy = ReservoirReplay(rows_per_window=50, memory_seed=1)
+    totals = {"large": 0, "small": 0}
+    for seed in range(400):
+        for name, count in policy.quotas({"large": 5000, "small": 10}, 12, Random(seed)).items():
+            totals[name] += count
+    assert totals["large"] + totals["small"] == 400 * 12
+    assert 0.8 < totals["small"] / (400 * 12 * 10 / 60) < 1.2
+
+
+def test_a_window_is_remembered_by_the_same_rows_in_every_plan() -> None:
+    policy = ReservoirReplay(rows_per_window=20, memory_seed=1)
+    drawn = {offset for seed in range(50) for offset in policy.draw("w", earlier(500), 10, seed)}
+    assert drawn == set(policy.memory("w", earlier(500)))
+    assert len(drawn) == 20
+    assert ReservoirReplay(20, 2).memory("w", earlier(500)) != policy.memory("w", earlier(500))
+
+
+def test_every_row_of_a_window_is_as_likely_to_be_remembered() -> None:
+    counts = Counter(offset for seed in range(400) for offset in ReservoirReplay(10, seed).memory("w", earlier(40)))
+    assert len(counts) == 40
+    assert 55 < min(counts.values()) < 100 < max(counts.values()) < 150
+
+
+def test_hard_replay_draws_more_than_it_keeps() -> None:
+    available = {"a": 100, "b": 100}
+    assert HardReplay(3.0).quotas(available, 20, Random(0)) == {"a": 30, "b": 30}
+    assert HardReplay(3.0).quotas(available, 90, Random(0)) == available
+
+
+@pytest.mark.parametrize(
+    ("settings", "policy"),
+    [
+        (BalancedReplaySettings(), BalancedReplay),
+        (LabelBalancedReplaySettings(), LabelBalancedReplay),
+        (ReservoirReplaySettings(), ReservoirReplay),
+        (HardReplaySettings(), HardReplay),
+    ],
+)
+def test_the_settings_name_the_policy(settings: ReplaySettings, policy: type) -> None:
+    assert type(build_policy(settings)) is policy
