@@ -219,11 +219,12 @@ class TrainingMetrics(BaseModel):
 
 
 class CandidateStatus(StrEnum):
-    """How a window's training ended."""
+    """How a window's training ended; `distrusted`: it was not begun, because of the window's labels."""
 
     READY = "ready"
     FAILED = "failed"
     SKIPPED = "skipped"
+    DISTRUSTED = "distrusted"
 
 
 class Candidate(Event):
@@ -233,7 +234,7 @@ class Candidate(Event):
     window_id: str
     window_ids: tuple[str, ...] = Field(description="All windows of new rows, the newest last.")
     status: CandidateStatus
-    reason: str | None = Field(None, description="Why failed or skipped.")
+    reason: str | None = Field(None, description="Why there is no model.")
     version: str | None = Field(None, description="Model version in the registry.")
     run_id: str | None = None
     model_digest: Sha256 | None = None

@@ -246,9 +246,6 @@ class GateSettings(Section):
     waiting: int = Field(2, ge=0, description="Undecided challengers that wait; one more crowds out the least likely.")
     anchor_odds: float = Field(20.0, gt=1, description="Evidence at which a champion becomes the anchor.")
     anchor_rows: int = Field(10_000, ge=1, description="First held-out rows after its promotion that may prove it.")
-    chain_floor: float = Field(
-        -0.01, ge=-1, le=1, description="A waiting challenger with a lead above this starts the next training."
-    )
     slices: SliceSettings = SliceSettings()
     eras: EraSettings = EraSettings()
     quarantine: QuarantineSettings = QuarantineSettings()

@@ -325,6 +325,7 @@ class TrainingSettings(Section):
     checkpoint_steps: int = Field(50, ge=1, description="Between checkpoints.")
     log_steps: int = Field(5, ge=1, description="Between points of the loss curve.")
     processes: int = Field(1, ge=1, description="torchrun processes.")
+    label_quality: LabelQualitySettings = LabelQualitySettings()
     attempts: int = Field(3, ge=1, description="Failures after which the window yields a failed candidate.")
     decision_wait_seconds: float = Field(900.0, ge=0, description="For the candidate before this one to be decided.")
     timeout_seconds: float = Field(6 * 3600.0, gt=0, description="A job that runs longer is killed.")

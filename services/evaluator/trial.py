@@ -33,7 +33,7 @@ from services.evaluator.launcher import Scoring
 from services.evaluator.ledger import Ledger
 from services.evaluator.record import decision_tags, log_decision, log_picture, sitting_tag, tagged_sitting
 from services.evaluator.suites import weigh
-from services.evaluator.verdicts import failed, judged, unusable
+from services.evaluator.verdicts import judged, unusable, without_model
 from services.evaluator.windows import WindowBook
 from shared.errors import ConfigurationError, RegistryRefusedError, RetryableError
 from shared.events import Candidate, CandidateStatus, Decision, Verdict
@@ -125,8 +125,8 @@ class Trial:
         candidate, ledger = self._candidate, self._ledger
         if candidate.status is CandidateStatus.SKIPPED or ledger.has_decided(candidate.window_id, candidate.version):
             return Stage.SETTLED
-        if candidate.status is CandidateStatus.FAILED:
-            return self._decided(failed(ledger, candidate, self._desk.now()), following=Stage.RECORD)
+        if candidate.status in (CandidateStatus.FAILED, CandidateStatus.DISTRUSTED):
+            return self._decided(without_model(ledger, candidate, self._desk.now()), following=Stage.RECORD)
         if candidate.version is None or candidate.model_digest is None:
             return self._unusable("the candidate names no version or no digest")
         self._desk.windows.refresh()

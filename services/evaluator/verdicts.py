@@ -10,7 +10,7 @@ from services.evaluator.ledger import Ledger
 from services.evaluator.quarantine import QuarantineVerdict
 from services.evaluator.suites import Weighed
 from services.evaluator.waiting import Settled, settle_sitting
-from shared.events import Candidate, Command, Decision, Score, Verdict
+from shared.events import Candidate, CandidateStatus, Command, Decision, Score, Verdict
 from shared.settings import GateSettings
 
 
@@ -82,8 +82,9 @@ def unusable(ledger: Ledger, candidate: Candidate, reason: str, settings: GateSe
     return _next(ledger, now, **_seal(settled, ruling, _about_candidate(candidate), settings))
 
 
-def failed(ledger: Ledger, candidate: Candidate, now: datetime) -> Decision:
-    """A window whose training gave no model."""
+def without_model(ledger: Ledger, candidate: Candidate, now: datetime) -> Decision:
+    """A window that gave no model: its training failed, or its labels were not learned and it is locked away."""
+    distrusted = candidate.status is CandidateStatus.DISTRUSTED
     return _next(
         ledger,
         now,
@@ -91,7 +92,10 @@ def failed(ledger: Ledger, candidate: Candidate, now: datetime) -> Decision:
         window_id=candidate.window_id,
         run_id=candidate.run_id,
         verdict=Verdict.REJECT,
-        reasons=(f"training failed: {candidate.reason or 'no reason given'}",),
+        reasons=(
+            f"{'window quarantined' if distrusted else 'training failed'}: {candidate.reason or 'no reason given'}",
+        ),
+        quarantined=distrusted,
     )
 
 

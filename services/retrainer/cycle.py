@@ -183,6 +183,8 @@ class Cycle:
             return self._failed(str(error))
         if isinstance(ready, Candidate):
             return Done(ready)
+        if (why := ready.distrust()) is not None:
+            return self._distrusted(why)
         return self._launched(ready) if ready.result() is None else Registering(ready, 0.0)
 
     def _found_or_prepared(self, wait: DecisionWait) -> RunFolder | Candidate:
@@ -205,6 +207,8 @@ class Cycle:
         self._metrics.progress.set(0)
         if end.reason is not None:
             return self._try_again(phase.run, end.reason)
+        if (why := phase.run.distrust()) is not None:
+            return self._distrusted(why)
         return Registering(phase.run, phase.job.seconds)
 
     def _report(self, phase: Training, point: Point) -> None:
@@ -242,6 +246,10 @@ class Cycle:
             return self._failed(str(error))
         self._metrics.training_seconds.observe(phase.job_seconds)
         return Done(candidate)
+
+    def _distrusted(self, reason: str) -> Done:
+        log.warning("window_distrusted", window_id=self.windows[-1].window_id, reason=reason)
+        return Done(self._without_model(CandidateStatus.DISTRUSTED, reason))
 
     def _failed(self, reason: str) -> Done:
         log.error("window_failed", window_id=self.windows[-1].window_id, reason=reason)

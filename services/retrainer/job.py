@@ -1,7 +1,8 @@
 """The training process: `python -m services.retrainer.job RUN_FOLDER PARENT_PID`.
 
-It knows the run folder alone: neither Kafka nor MLflow nor the settings. The result is written last, so its presence
-says that the model is whole. It may be killed at any moment; the next one goes on from the last complete checkpoint.
+It knows the run folder alone: neither Kafka nor MLflow nor the settings. First it looks at the labels, and learns
+nothing from a window that it distrusts. The result is written last, so its presence says that the model is whole. It
+may be killed at any moment; the next one goes on from the last complete checkpoint.
 """
 
 import os
@@ -15,6 +16,7 @@ from transformers import TrainerCallback
 from services.retrainer.callbacks import ParentWatch
 from services.retrainer.environment import describe
 from services.retrainer.finishing import finish
+from services.retrainer.label_look import look_at_labels, looks
 from services.retrainer.plan import Plan
 from services.retrainer.plots import draw_loss
 from services.retrainer.progress import ProgressReader, curve
@@ -37,9 +39,11 @@ def main(arguments: Sequence[str]) -> None:
     plan = run.plan()
     if plan is None:
         sys.exit(f"{run.plan_file}: no plan there")
-    if plan.training.processes > 1 and not is_worker():
-        become_torchrun(run, plan.training.processes)
     try:
+        if not is_worker() and is_distrusted(run, plan):
+            return
+        if plan.training.processes > 1 and not is_worker():
+            become_torchrun(run, plan.training.processes)
         do_locked(run, plan, [ParentWatch(os.getppid())])
     except TidemillError as error:
         sys.exit(f"{type(error).__name__}: {error}")
@@ -48,6 +52,14 @@ def main(arguments: Sequence[str]) -> None:
 def is_worker() -> bool:
     """Whether torchrun started this process."""
     return "LOCAL_RANK" in os.environ
+
+
+def is_distrusted(run: RunFolder, plan: Plan) -> bool:
+    """Whether the window's labels must not be learned; the run folder says why."""
+    if not looks(plan):
+        return False
+    prepare_process(plan, run.setup())
+    return look_at_labels(run, plan).distrust is not None
 
 
 def become_torchrun(run: RunFolder, processes: int) -> None:

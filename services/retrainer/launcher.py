@@ -68,7 +68,7 @@ class Job:
         self._process.wait()
 
     def _ended(self, code: int) -> JobEnd:
-        if code == 0 and self._run.result_file.exists():
+        if code == 0 and (self._run.result_file.exists() or self._run.distrust() is not None):
             return JobEnd(None)
         return JobEnd(f"{_how(code)}: {self._last_lines() or 'it wrote nothing'}")
 

@@ -114,4 +114,6 @@ def _sort(window_id: str, rows: Iterable[WindowRow], into: Mapping[Side, list[Tr
     """Adds the rows to their side; held-out ones have none here and are never written for the job."""
     for row in rows:
         if row.side in into:
-            into[row.side].append(TrainingRow(window_id=window_id, offset=row.offset, text=row.text, label=row.label))
+            into[row.side].append(
+                TrainingRow(window_id=window_id, offset=row.offset, text=row.text, label=row.label, source=row.source)
+            )

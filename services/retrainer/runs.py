@@ -10,6 +10,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
 
 from services.retrainer.plan import NewWindow, Plan
+from services.retrainer.suspicion import QualityReport
 from shared.events import ClosedWindow, Sha256, TrainingMetrics
 from shared.settings import StreamSettings
 
@@ -27,6 +28,7 @@ class TrainingRow(BaseModel):
     offset: NonNegativeInt
     text: str
     label: NonNegativeInt
+    source: str | None = None
 
 
 class JobSetup(BaseModel):
@@ -65,6 +67,14 @@ class TrainingResult(BaseModel):
     resumed_from_step: NonNegativeInt = Field(description="Where the last attempt went on; 0: from the start.")
 
 
+class LabelQuality(BaseModel):
+    """The look at the window's labels before training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    report: QualityReport
+    distrust: str | None = Field(None, description="Why they must not be learned; null: they may.")
+
+
 class RunFolder:
     """Paths of one run, and its small files, each written whole or not at all."""
 
@@ -73,6 +83,7 @@ class RunFolder:
         self.plan_file = path / "plan.json"
         self.setup_file = path / "job.json"
         self.result_file = path / "result.json"
+        self.quality_file = path / "quality.json"
         self.attempts_file = path / "attempts.json"
         self.environment_file = path / "environment.json"
         self.progress_file = path / "progress.jsonl"
@@ -95,6 +106,15 @@ class RunFolder:
     def result(self) -> TrainingResult | None:
         """The result, if the job has finished."""
         return _read(TrainingResult, self.result_file)
+
+    def quality(self) -> LabelQuality | None:
+        """What the job said of the window's labels, if it looked."""
+        return _read(LabelQuality, self.quality_file)
+
+    def distrust(self) -> str | None:
+        """Why the window's labels must not be learned; None if they may, or nobody looked."""
+        quality = self.quality()
+        return quality.distrust if quality else None
 
     def write(self, path: Path, content: BaseModel) -> None:
         """Writes one of the folder's files."""

@@ -10,7 +10,7 @@ from services.evaluator.gate import Ruling, decide
 from services.evaluator.ledger import Ledger
 from services.evaluator.quarantine import QuarantineVerdict
 from services.evaluator.suites import AnchorVerdict, Weighed
-from services.evaluator.verdicts import failed, judged, refused, rollback_target, rolled_back, unusable
+from services.evaluator.verdicts import judged, refused, rollback_target, rolled_back, unusable, without_model
 from shared.events import CandidateStatus, CommandKind, Decision, Verdict
 from shared.settings import GateSettings
 from tests.unit.evaluator.builders import DIGEST, NOW, candidate, challenge, command, decision, exam, window_id
@@ -106,9 +106,21 @@ def test_an_unusable_challenger_is_rejected_and_says_so() -> None:
 
 def test_a_failed_training_is_rejected_without_a_version() -> None:
     broken = candidate(2, None, status=CandidateStatus.FAILED, reason="loss is NaN", model_digest=None)
-    entry = failed(CHAMPION_ONE, broken, NOW)
+    entry = without_model(CHAMPION_ONE, broken, NOW)
     assert (entry.verdict, entry.version, entry.window_id) == (Verdict.REJECT, None, window_id(2))
     assert entry.reasons == ("training failed: loss is NaN",)
+    assert not entry.quarantined
+
+
+def test_a_window_whose_labels_are_distrusted_is_locked_away() -> None:
+    why = {"status": CandidateStatus.DISTRUSTED, "reason": "80% suspicious", "model_digest": None}
+    entry = without_model(CHAMPION_ONE, candidate(2, None, **why), NOW)
+    assert (entry.verdict, entry.quarantined, entry.reasons) == (
+        Verdict.REJECT,
+        True,
+        ("window quarantined: 80% suspicious",),
+    )
+    assert CHAMPION_ONE.after(entry).quarantined == {window_id(2)}
 
 
 def test_a_rollback_without_target_leads_to_the_champion_before() -> None:

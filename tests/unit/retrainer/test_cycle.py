@@ -10,7 +10,8 @@ from services.retrainer.history import History
 from services.retrainer.launcher import JobEnd
 from services.retrainer.plan import DecisionWait
 from services.retrainer.progress import Entry, Point
-from services.retrainer.runs import RunFolder, TrainingResult
+from services.retrainer.runs import LabelQuality, RunFolder, TrainingResult
+from services.retrainer.suspicion import QualityReport, Suspects
 from shared.errors import ModelError, RegistryUnavailableError, SnapshotError
 from shared.events import Candidate, CandidateStatus, ClosedWindow, TrainingMetrics, Verdict
 from shared.metrics import RetrainerMetrics
@@ -30,10 +31,10 @@ RESULT = TrainingResult(
 
 
 class FakeJob:
-    """A job that ends as told; one that ends well leaves a result, as the real one does."""
+    """A job that ends as told; one that ends well leaves a result or its distrust, as the real one does."""
 
-    def __init__(self, run: RunFolder, reason: str | None, endless: bool) -> None:
-        self._run, self._reason, self._endless = run, reason, endless
+    def __init__(self, run: RunFolder, reason: str | None, endless: bool, distrust: str | None = None) -> None:
+        self._run, self._reason, self._endless, self._distrust = run, reason, endless, distrust
         self.terminated = False
         self.seconds = 3.0
 
@@ -45,7 +46,9 @@ class FakeJob:
     def poll(self) -> JobEnd | None:
         if self._endless:
             return None
-        if self._reason is None:
+        if self._distrust is not None:
+            self._run.write(self._run.quality_file, quality(self._distrust))
+        elif self._reason is None:
             self._run.write(self._run.result_file, RESULT)
         return JobEnd(self._reason)
 
@@ -62,6 +65,7 @@ class FakeWorkshop:
         self.waits: list[DecisionWait] = []
         self.job_reasons: Iterable[str | None] = ()
         self.endless = False
+        self.distrust: str | None = None
         self.registered_before: Candidate | None = None
         self.prepare_errors: list[Exception] = []
         self.register_errors: list[Exception] = []
@@ -79,7 +83,7 @@ class FakeWorkshop:
     def launch(self, run: RunFolder) -> FakeJob:
         reasons = list(self.job_reasons)
         reason = reasons[len(self.jobs)] if len(self.jobs) < len(reasons) else None
-        self.jobs.append(FakeJob(run, reason, self.endless))
+        self.jobs.append(FakeJob(run, reason, self.endless, self.distrust))
         return self.jobs[-1]
 
     def register(self, run: RunFolder, history: History) -> Candidate:
@@ -253,3 +257,25 @@ def test_merged_windows_fail_together(harness: Harness) -> None:
     made = finish(harness.cycle(closed_window(0), closed_window(1)))
     assert made.window_id == window_id(1)
     assert made.window_ids == (window_id(0), window_id(1))
+
+
+def quality(distrust: str | None) -> LabelQuality:
+    found = Suspects(suspicious=9, rows=10)
+    return LabelQuality(report=QualityReport(window=found, sources={"shop": found}), distrust=distrust)
+
+
+@pytest.mark.parametrize("when", ["in the job", "before a restart"])
+def test_a_window_whose_labels_are_distrusted_gives_no_model(harness: Harness, when: str) -> None:
+    why = "90% of its labels are suspicious"
+    if when == "before a restart":
+        harness.workshop.run.write(harness.workshop.run.quality_file, quality(why))
+    else:
+        harness.workshop.distrust = why
+    made = finish(harness.cycle())
+    assert (made.status, made.reason, made.version) == (CandidateStatus.DISTRUSTED, why, None)
+    assert len(harness.workshop.jobs) == (0 if when == "before a restart" else 1)
+
+
+def test_a_window_whose_labels_were_looked_at_and_found_right_is_learned(harness: Harness) -> None:
+    harness.workshop.run.write(harness.workshop.run.quality_file, quality(None))
+    assert finish(harness.cycle()).status is CandidateStatus.READY

@@ -16,7 +16,7 @@ from services.retrainer.encoding import Collator, EncodedRows
 from services.retrainer.launcher import Job, JobEnd
 from services.retrainer.plan import ParentVersion, Plan, StartPoint
 from services.retrainer.progress import ProgressReader, Resumed, curve
-from services.retrainer.runs import RunFolder, TrainingResult
+from services.retrainer.runs import JobSetup, RunFolder, TrainingResult
 from services.retrainer.trainer import build_trainer, training_arguments
 from services.retrainer.training import open_start
 from shared.classifier.calibration import fold_temperature, head_of
@@ -72,6 +72,29 @@ def test_it_learns_and_says_how_much(unbroken: tuple[RunFolder, TrainingResult])
     assert result.metrics.tokens_seen > 8 * ROWS * 5
     assert result.validation_accuracy == 1.0
     assert result.metrics.final_loss < 0.5
+
+
+@pytest.mark.parametrize("flipped", [True, False])
+def test_labels_that_contradict_the_start_are_not_learned(
+    tmp_path: Path, cache: Path, unbroken: tuple[RunFolder, TrainingResult], flipped: bool
+) -> None:
+    given = [row.model_copy(update={"label": 1 - row.label if flipped else row.label}) for row in rows(ROWS)]
+    run = tiny_run(tmp_path / "run", cache, SETTINGS, given)
+    plan = run.plan()
+    assert plan is not None
+    parent = ParentVersion(version="1", digest=SHA)
+    plan = plan.model_copy(update={"start": plan.start.model_copy(update={"parents": (parent,)})})
+    run.write(run.setup_file, JobSetup(start_folders=(unbroken[0].model,), threads=1))
+    assert job.is_distrusted(run, plan) is flipped
+    assert ("100% of the 96 from 'no source'" in (run.distrust() or "")) is flipped
+    run.write_rows("train", [])
+    assert job.is_distrusted(run, plan) is flipped, "a restart asks again instead of reading what was said"
+
+
+def test_a_base_that_knows_no_labels_is_not_asked(tmp_path: Path, cache: Path) -> None:
+    run, plan = made(tmp_path / "run", cache)
+    assert not job.is_distrusted(run, plan)
+    assert run.quality() is None
 
 
 def test_the_model_is_whole_calibrated_and_named_by_its_digest(unbroken: tuple[RunFolder, TrainingResult]) -> None:
