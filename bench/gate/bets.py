@@ -6,6 +6,7 @@ from functools import cache
 from scipy.stats import binomtest
 
 from services.evaluator.comparison import STAKES, Flips
+from services.evaluator.guards import flip_veto
 
 # As the gate's own: above e^700 a float has no number for it.
 _LOG_CEILING = 700.0
@@ -39,9 +40,9 @@ class Bet:
 
 
 @cache
-def surely_lost(losses: int, rows: int) -> float:
-    """One-sided 95 % Clopper-Pearson lower bound of the share of rows that a challenger loses."""
-    return float(binomtest(losses, rows).proportion_ci(0.90, method="exact").low)
+def over_budget(flips: Flips, budget: float) -> bool:
+    """The gate's own veto of negative flips, remembered."""
+    return flip_veto(flips, budget)[2]
 
 
 @cache

@@ -8,18 +8,19 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bench.gate.bets import Bet, mcnemar, surely_lost
+from bench.gate.bets import Bet, mcnemar, over_budget
 from services.evaluator.comparison import Flips
 from shared.events import Verdict
 from shared.settings import GateSettings
 
 Wants = Callable[[Flips], bool]
 FIRST = 0
+SHIPPED = GateSettings()
 
 
 def shipped(kind: str, field: str) -> float:
     """A number of one of the terms that the gate has by default."""
-    return float(next(getattr(term, field) for term in GateSettings().terms if term.kind == kind))
+    return float(next(getattr(term, field) for term in SHIPPED.terms if term.kind == kind))
 
 
 class World(Protocol):
@@ -73,15 +74,15 @@ class OneLook(Desk):
 
 @dataclass(frozen=True, slots=True)
 class GateRules:
-    """Our gate's settings, by default those that it is shipped with, and which of its parts are there."""
+    """Our gate's settings, by default those that it is shipped with, but without its vetoes."""
 
     margin: float = shipped("safe", "margin")
     odds: float = shipped("safe", "odds")
     reject_odds: float = shipped("proven_worse", "odds")
-    anchor_odds: float = 20.0
+    anchor_odds: float = SHIPPED.anchor_odds
     pooled: bool = True
-    waiting: int = 2
-    chain_floor: float | None = -0.01
+    waiting: int = SHIPPED.waiting
+    chain_floor: float | None = SHIPPED.chain_floor
     """Train from the newest waiting challenger while its edge is above this; None: always from the champion."""
     anchored: bool = True
     flip_budget: float | None = None
@@ -128,11 +129,9 @@ class GateDesk(Desk):
         against = (each.champion, each.anchor) if self._rules.anchored else (each.champion,)
         if not ahead(each.champion) or any(self._safe(flips) < self._rules.odds for flips in against):
             return Verdict.UNDECIDED
-        return Verdict.REJECT if self._over_budget(each.champion) else Verdict.PROMOTE
-
-    def _over_budget(self, flips: Flips) -> bool:
         budget = self._rules.flip_budget
-        return budget is not None and surely_lost(flips.losses, flips.rows) > budget
+        vetoed = budget is not None and over_budget(each.champion, budget)
+        return Verdict.REJECT if vetoed else Verdict.PROMOTE
 
     def _judge(self, each: Waiting) -> bool:
         """False if it was promoted, which sends away whoever waits."""

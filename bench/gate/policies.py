@@ -16,11 +16,13 @@ from bench.gate.desk import (
     ahead,
     always,
     half_point_ahead,
+    shipped,
     significantly_ahead,
 )
 
 # A promotion is harmful when it costs more than half a point, a disaster when it costs more than three.
 HARMFUL, DISASTROUS = -0.005, -0.03
+FLIP_BUDGET = shipped("negative_flips", "budget")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ POLICIES = (
     Policy("e", "gate, recommended", _gate()),
     Policy("e-strict", "gate, margin 0", _gate(margin=0.0)),
     Policy("e-quick", "gate, odds 5", _gate(odds=5.0)),
-    Policy("e-flips", "gate, flip budget 5 %", _gate(flip_budget=0.05)),
+    Policy("e-flips", f"gate, flip budget {FLIP_BUDGET:.0%}", _gate(flip_budget=FLIP_BUDGET)),
 )
 REPLAYED = (
     *(policy for policy in POLICIES if policy.name in ("a", "b", "b+")),

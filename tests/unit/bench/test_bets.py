@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.gate.bets import Bet, mcnemar, surely_lost
+from bench.gate.bets import Bet, mcnemar
 from services.evaluator.comparison import Flips, evidence, harm
 
 COUNTS = st.builds(Flips, st.integers(0, 3_000), st.integers(0, 3_000), st.integers(0, 20_000))
@@ -26,11 +26,6 @@ def test_a_bet_on_the_champion_is_the_gates_harm(flips: Flips, edge: float) -> N
 )
 def test_mcnemar_is_half_of_the_two_sided_test(wins: int, losses: int, two_sided: float) -> None:
     assert 2 * mcnemar(wins, losses) == pytest.approx(two_sided, abs=1e-6)
-
-
-@pytest.mark.parametrize(("losses", "rows", "low"), [(10, 500, 0.010890), (100, 2_000, 0.042228), (0, 13, 0.0)])
-def test_what_is_surely_lost_is_the_exact_lower_bound(losses: int, rows: int, low: float) -> None:
-    assert surely_lost(losses, rows) == pytest.approx(low, abs=1e-6)
 
 
 def test_mcnemar_says_nothing_without_discordant_rows() -> None:
