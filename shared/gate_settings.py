@@ -80,7 +80,7 @@ class NegativeFlipsTermSettings(Section):
 
     kind: Literal["negative_flips"] = "negative_flips"
     guard: bool = True
-    budget: float = Field(0.05, ge=0, lt=1, description="Share of all rows that is proven exceeded before a veto.")
+    budget: float = Field(0.10, ge=0, lt=1, description="Share of all rows that is proven exceeded before a veto.")
 
 
 class BrierTermSettings(Section):

@@ -48,7 +48,7 @@ RULES: dict[str, tuple[Challenge, Verdict]] = {
     "a lost slice is rejected": (challenge(BETTER, slices={"source:a": LOST}), REJECT),
     "a lost era is rejected": (challenge(BETTER, eras={"0-4": LOST}), REJECT),
     "a blind slice is no veto": (challenge(BETTER, slices={"source:b": Flips(0, 2, 18)}), PROMOTE),
-    "many flips are rejected": (challenge(Flips(400, 150, 1_450)), REJECT),
+    "many flips are rejected": (challenge(Flips(500, 250, 1_250)), REJECT),
     "lost probabilities are rejected": (challenge(BETTER, losses=RISING), REJECT),
     "worse than the baseline is rejected": (challenge(BETTER, baseline=WORSE), REJECT),
     "a model twice the size is rejected": (challenge(BETTER, size_ratio=2.0), REJECT),

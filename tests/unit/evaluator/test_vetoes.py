@@ -71,11 +71,11 @@ def test_many_names_are_counted_not_listed() -> None:
 
 
 def test_negative_flips_over_budget_are_a_veto() -> None:
-    many = Flips(400, 150, 1_450)
+    many = Flips(500, 250, 1_250)
     result = judge_veto(NegativeFlipsTermSettings(), challenge(many))
-    assert (result.outcome, result.value, result.threshold) == (Outcome.FAIL, 0.075, 0.05)
-    assert 0.05 < (result.low or 0) < 0.075 < (result.high or 0)
-    assert judge_veto(NegativeFlipsTermSettings(budget=0.08), challenge(many)).outcome is Outcome.PASS
+    assert (result.outcome, result.value, result.threshold) == (Outcome.FAIL, 0.125, 0.1)
+    assert 0.1 < (result.low or 0) < 0.125 < (result.high or 0)
+    assert judge_veto(NegativeFlipsTermSettings(budget=0.13), challenge(many)).outcome is Outcome.PASS
     assert judge_veto(NegativeFlipsTermSettings(), challenge(Flips())).outcome is Outcome.UNDECIDED
 
 
