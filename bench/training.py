@@ -1,9 +1,9 @@
 """How fast a window is learned: our planned training beside the plain `Trainer` on the same rows.
 
-`python -m bench.training [--quick] [--rows N] [--threads N] [--json FILE]`: a table, then one JSON object.
-Real film reviews (a packaged set), the bundled base, as many passes over the rows for everyone.
-Time is of the whole training, from the base's files to the weights, checkpoints included; afterwards each answers the same held-out rows. Ratios are of
-processor time, which other work on the machine leaves alone; rows a second are by the clock.
+`python -m bench.training [--quick] [--rows N] [--threads N] [--json FILE]`: a table, then one JSON object. Real film
+reviews (a packaged set), the bundled base, as many passes over the rows for everyone. Time is of the whole training,
+from the base's files to the weights, checkpoints included; afterwards each answers the same held-out rows. Ratios are
+of processor time, which other work on the machine leaves alone; rows a second are by the clock.
 
 The peers are `Trainer` with default settings, with dynamic padding (`DataCollatorWithPadding`) and with rows padded to
 the most that training takes, as many tutorials have it. The ratio is to the first, the better one.

@@ -60,7 +60,7 @@ def train(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ())
     if stops_early(plan, validation):
         watch(trainer, EarlyStop(training.early_stop_patience), checkpoint)
     # Determinism needs no memory filled before it is written, which torch does by default and which takes time.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained = merged(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
     return Trained(
