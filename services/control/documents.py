@@ -235,10 +235,17 @@ def _settings_rows(model: type[BaseModel], path: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True)
         if isinstance(default, BaseModel):
-            yield f"| **`{path}{name}`** | | {(type(default).__doc__ or '').strip().splitlines()[0]} |"
-            yield from _settings_rows(type(default), f"{path}{name}.")
+            for option in (type(default), *_other_kinds(field.annotation, type(default))):
+                yield f"| **`{path}{name}`** | | {(option.__doc__ or '').strip().splitlines()[0]} |"
+                yield from _settings_rows(option, f"{path}{name}.")
         else:
             yield f"| `{path}{name}` | `{_cell(_default_text(default))}` | {_cell(field.description)} |"
+
+
+def _other_kinds(annotation: Any, default: type[BaseModel]) -> list[type[BaseModel]]:
+    """What a union by kind may be besides its default."""
+    leaves = [leaf for leaf in _leaves(annotation) if isinstance(leaf, type) and issubclass(leaf, BaseModel)]
+    return [leaf for leaf in leaves if leaf is not default]
 
 
 def _default_text(default: Any) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+import torch.utils.deterministic
 from transformers import TrainerCallback
 
 from services.retrainer.adapting import adapted, freeze, merged
@@ -57,6 +59,8 @@ def train(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ())
     trainer = build_trainer(run, plan, model, Collator(start), rows, validation, callbacks)
     if stops_early(plan, validation):
         watch(trainer, EarlyStop(training.early_stop_patience), checkpoint)
+    # Determinism needs no memory filled before it is written, which torch does by default and which takes time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained = merged(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
     return Trained(

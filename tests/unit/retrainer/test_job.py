@@ -248,13 +248,23 @@ def test_a_launched_job_leaves_a_result(tmp_path: Path, cache: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_share_each_batch(tmp_path: Path, cache: Path) -> None:
+def test_two_processes_share_each_batch_and_learn_as_one_does(
+    tmp_path: Path, cache: Path, unbroken: tuple[RunFolder, TrainingResult]
+) -> None:
     run, _ = made(tmp_path / "run", cache, SETTINGS.model_copy(update={"processes": 2}))
     assert launched(run) == JobEnd(None)
     result = run.result()
     assert result is not None
     assert (result.metrics.steps, result.metrics.rows_seen) == (STEPS, 8 * ROWS)
     assert result.validation_accuracy == 1.0
+    one, two = (losses(folder) for folder in (unbroken[0], run))
+    # Each process draws its own dropout; the rest is the same.
+    assert one.keys() == two.keys()
+    assert sum(abs(one[step] - two[step]) for step in one) / len(one) < 0.05
+
+
+def losses(run: RunFolder) -> dict[int, float]:
+    return {point.step: point.loss for point in curve(ProgressReader(run.progress_file).news())}
 
 
 def test_a_job_without_its_rows_fails_with_the_last_lines_of_its_log(tmp_path: Path, cache: Path) -> None:

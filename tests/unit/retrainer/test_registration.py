@@ -5,13 +5,15 @@ from typing import cast
 
 import pytest
 
-from services.retrainer.registration import Registration, lineage_of
-from services.retrainer.runs import RunFolder, TrainingResult
+from services.retrainer.plan import ParentVersion, Plan, ReplayedWindow
+from services.retrainer.registration import Registration, lineage_of, parameters
+from services.retrainer.runs import KeptRows, RunFolder, TrainingResult
 from shared.errors import ConfigurationError
 from shared.events import ClosedWindow, TrainingMetrics
+from shared.lineage import Lineage
 from shared.registry import ModelVersion, Registry
 from shared.settings import TrainingSettings
-from tests.unit.retrainer.builders import NOW, SHA, closed_window, tiny_plan
+from tests.unit.retrainer.builders import NOW, SHA, closed_window, tiny_plan, window_id
 
 METRICS = TrainingMetrics(
     steps=1, rows_seen=1, tokens_seen=1, final_loss=0.5, seconds=1, rows_per_second=1, temperature=1
@@ -77,3 +79,31 @@ def test_a_version_that_learned_other_rows_is_refused(registry: OneVersion, tmp_
     with pytest.raises(ConfigurationError, match="model of another stream"):
         registration(registry).find([with_rows("b" * 64)], RunFolder(tmp_path / "run"))
     assert registry.ended == []
+
+
+def planned(tmp_path: Path) -> Plan:
+    (tmp_path / "config.json").write_text("{}")
+    plan = tiny_plan(tmp_path, 10, TrainingSettings())
+    snapshot = plan.windows[0].snapshot
+    replay = tuple(
+        ReplayedWindow(window_id=window_id(place), snapshot=snapshot, offsets=(place * 1000,)) for place in (1, 2)
+    )
+    return plan.model_copy(update={"replay": replay})
+
+
+def test_the_lineage_names_the_windows_that_really_gave_rows(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    chosen = RESULT.model_copy(update={"replay_kept": (KeptRows(window_id=window_id(2), offsets=(2000,)),)})
+    assert lineage_of(plan, RESULT).replay_window_ids == (window_id(1), window_id(2))
+    assert lineage_of(plan, chosen).replay_window_ids == (window_id(2),)
+
+
+def test_the_lineage_names_all_versions_of_an_average(tmp_path: Path) -> None:
+    plan, parents = planned(tmp_path), [ParentVersion(version=version, digest=SHA) for version in ("3", "5")]
+    alone, both = (plan.start.model_copy(update={"parents": tuple(parents[:count])}) for count in (1, 2))
+    one = lineage_of(plan.model_copy(update={"start": alone}), RESULT)
+    average = plan.model_copy(update={"start": both})
+    assert (one.parent_version, one.averaged_versions) == ("3", ())
+    found = Lineage.from_tags(lineage_of(average, RESULT).to_tags())
+    assert (found.parent_version, found.averaged_versions) == ("3", ("3", "5"))
+    assert parameters(average)["parent_version"] == "3+5"
