@@ -9,7 +9,7 @@ from services.evaluator.page.words import opponent, points, whole
 from shared.events import Decision
 
 # Geometry in SVG units.
-_WIDTH, _LEFT, _RIGHT, _STEP, _HEAD = 820, 270, 590, 26, 34
+_WIDTH, _LEFT, _RIGHT, _COUNTS, _STEP, _HEAD = 840, 270, 590, 632, 26, 34
 _LONGEST_NAME = 38
 # The smallest edge that fills the picture, so that a hair's breadth does not look like a mile.
 _SMALLEST_REACH = 0.02
@@ -71,7 +71,7 @@ def _axes(reach: float, height: int) -> Iterator[Markup]:
         kind = "axis" if share else "zero"
         yield element("line", x1=x, x2=x, y1=str(_HEAD - 8), y2=str(height - 4), class_=kind)
         yield _text(f"{100 * share * reach:+.1f}" if share else "0", x, 16, "middle", "soft")
-    yield _text("edge (wins : losses of rows)", str(_RIGHT + 20), 16, "start", "soft")
+    yield _text("edge (wins : losses of rows)", str(_COUNTS), 16, "start", "soft")
 
 
 def _line(edge: Edge, y: int, reach: float) -> Iterator[Markup]:
@@ -82,7 +82,7 @@ def _line(edge: Edge, y: int, reach: float) -> Iterator[Markup]:
     yield _text(_short(edge.name), "0", y + 4, "start")
     yield element("g", element("line", class_="mark", stroke_width="2", **ends), dot, class_=tone)
     counts = f"{points(edge.flips.delta)}  ({edge.flips.wins} : {edge.flips.losses} of {whole(edge.flips.rows)})"
-    yield _text(counts, str(_RIGHT + 20), y + 4, "start", "soft")
+    yield _text(counts, str(_COUNTS), y + 4, "start", "soft")
 
 
 def _place(edge: float, reach: float) -> float:

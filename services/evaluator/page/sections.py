@@ -100,7 +100,7 @@ def terms(decision: Decision) -> Markup:
     """Every term of the gate."""
     if not decision.terms:
         return NOTHING
-    heads = ("term", "outcome", "", "value", "threshold", "interval", "rows", "labels needed", "in words")
+    heads = ("term", "outcome", "value", "threshold", "interval", "rows", "labels needed", "in words")
     return joined(
         element("h2", "What the gate asked"),
         paragraph(
@@ -116,20 +116,13 @@ def _term(term: TermResult) -> list[Content]:
     told = [element("strong", term.name.replace("_", " "))]
     if meaning:
         told += [element("br"), element("span", meaning, class_="soft small")]
-    figures = (term.value, term.threshold, _interval(term), term.rows or None, term.need_rows)
-    cells = [element("td", _figure(number), class_="number") for number in figures]
-    kind = "guard" if term.guard else "watch"
-    return [element("td", *told, class_="named"), words.badge(term.outcome), kind, *cells, term.detail]
-
-
-def _figure(number: float | str | None) -> str | None:
-    return number if isinstance(number, str) else words.figure(number)
-
-
-def _interval(term: TermResult) -> str | None:
-    if term.low is None or term.high is None:
-        return None
-    return f"{words.figure(term.low)} to {words.figure(term.high)}"
+    figures = (term.value, term.threshold, term.low, term.rows or None, term.need_rows)
+    value, threshold, low, rows, needed = (words.figure(number) for number in figures)
+    interval = joined(low, element("br"), f"to {words.figure(term.high)}") if term.high is not None else None
+    cells = [element("td", cell, class_="number") for cell in (value, threshold, interval, rows, needed)]
+    kind = element("span", "guard" if term.guard else "watch", class_="soft small")
+    outcome = joined(words.badge(term.outcome), element("br"), kind)
+    return [element("td", *told, class_="named"), outcome, *cells, term.detail]
 
 
 def accuracies(decision: Decision) -> Markup:

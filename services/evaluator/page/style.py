@@ -7,7 +7,7 @@ STYLE = """
   :root { --ink: #e6eaf0; --soft: #a3afbf; --paper: #14181e; --shade: #1e242d; --line: #3a4452;
     --good: #5bd08f; --bad: #ff8a80; --open: #f2b84b; --blue: #82b6f0; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 72rem; padding: 1.5rem 1.25rem 4rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1.25rem 4rem; color: var(--ink); background: var(--paper);
   font: 16px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: .3rem 0 .6rem; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .5rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
