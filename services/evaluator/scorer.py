@@ -39,7 +39,7 @@ from services.evaluator.pool import HeldOutRow
 from services.evaluator.report import draw_all
 from services.evaluator.slices import slices_of
 from services.evaluator.stopwatch import time_by_turns
-from services.evaluator.suites import suites
+from services.evaluator.suites import FRESH, POOL, suites
 from shared.classifier.baseline import MAJORITY, VADER, open_baseline
 from shared.classifier.digest import model_digest, verify
 from shared.classifier.layout import weights_bytes
@@ -292,9 +292,10 @@ class _Examiner:
         rows, labels = contender.rows, self._settings.stream.labels
         opponent = CHAMPION if CHAMPION in asked else BASELINE
         roles = _roles(asked, contender)
+        # Rows of eras need not be among those that decide; eras have a heat map of their own.
         pictures = draw_all(
             self._home / "pictures" / self._exam.window_id / contender.model.version,
-            {name: mask[rows] for name, mask in suites(self._exam, contender).items()},
+            {FRESH: self._exam.fresh[rows], POOL: rows[rows]},
             {model: right[role][rows] for model, role in roles.items()},
             scores,
             {model: asked[role].probabilities[rows] for model, role in roles.items() if asked[role].has_scores},

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from services.evaluator.exam import BASELINE, CHALLENGER, CHAMPION
 from services.evaluator.page.markup import NOTHING, Markup, element, paragraph, table
+from services.evaluator.suites import ERA
 from shared.events import Decision
 
-ERA_PREFIX = "era "
+ERA_PREFIX = f"{ERA} "
 # Older ones leave the picture: a page is read on a screen.
 MOST_VERSIONS = 15
 # Ends of the colour scale, weak and strong, as red, green, blue.
@@ -68,8 +69,8 @@ def era_heat_map(found: EraTable) -> Markup:
         element("h2", "What each version knows of each era"),
         paragraph(
             "Accuracy on held-out reviews of past windows, on which no model was ever trained. Read down a column: a "
-            "cell paler than those above it is an era that the newer model forgot. Eras may veto a promotion, never "
-            "earn one."
+            "cell paler than those above it is an era that the newer model forgot. An era may veto a promotion, never "
+            "earn one; its accuracy is for comparing versions, not for quoting."
         ),
         table(heads, rows, class_="heat"),
     )

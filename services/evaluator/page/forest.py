@@ -56,7 +56,8 @@ def forest(found: Sequence[Edge]) -> Markup:
     for place, edge in enumerate(found):
         parts += _line(edge, _HEAD + _STEP * place + _STEP // 2, reach)
     label = "Edge of the challenger with its 95 % interval, in points of accuracy"
-    return element("svg", *parts, viewBox=f"0 0 {_WIDTH} {height}", class_="chart", role="img", aria_label=label)
+    chart = element("svg", *parts, viewBox=f"0 0 {_WIDTH} {height}", class_="chart", role="img", aria_label=label)
+    return element("div", chart, class_="wide")
 
 
 def _reach(found: Sequence[Edge]) -> float:

@@ -90,7 +90,8 @@ def _forest(decision: Decision) -> Markup | None:
         forest(found),
         paragraph(
             "The edge in points of accuracy, with its 95 % interval. A line that stays on one side of zero is settled "
-            "there; one that reaches the border goes on beyond it.",
+            "there; one that reaches the border goes on beyond it. Of many parts some stray by luck: the gate's terms "
+            "for slices and eras allow for that.",
             class_="soft small",
         ),
     )

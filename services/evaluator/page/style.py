@@ -37,7 +37,7 @@ figcaption { font-size: .875rem; color: var(--soft); }
 .named { min-width: 15rem; } .terms td:last-child { min-width: 15rem; }
 .review { min-width: 18rem; max-width: 38rem; }
 .heat td { border: 2px solid var(--paper); }
-.chart { width: 100%; max-width: 52rem; height: auto; font-size: 13px; }
+.chart { width: 100%; min-width: 38rem; max-width: 52rem; height: auto; font-size: 13px; }
 .chart text { fill: var(--ink); } .chart .soft { fill: var(--soft); }
 .chart .axis { stroke: var(--line); } .chart .zero { stroke: var(--soft); }
 .chart .mark { stroke: currentColor; fill: currentColor; }
@@ -47,5 +47,5 @@ pre { overflow-x: auto; background: var(--shade); padding: .8rem; border-radius:
 code { font-size: .9em; }
 @media print {
   body { max-width: none; font-size: 11pt; } h2 { break-after: avoid; } tr, figure { break-inside: avoid; }
-  .wide { overflow: visible; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+  .wide { overflow: visible; } .chart { min-width: 0; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from services.evaluator.comparison import Flips
 from services.evaluator.exam import BASELINE, CHALLENGER, CHAMPION, Answer, FlippedRow
 from services.evaluator.gate import REQUIRED_METRICS, Challenge, ProbeResult, decide
+from services.evaluator.guards import BrierLosses
 from services.evaluator.page.document import Dossier, decision_page
 from services.evaluator.page.words import figure
 from services.evaluator.suites import POOL
@@ -45,7 +47,20 @@ TAGS = {
 def judged(flips: Flips, **more: Any) -> Decision:
     """What the real gate says, as an entry of the ledger."""
     metrics = {name: 0.123456 + place for place, name in enumerate(REQUIRED_METRICS)}
-    ruling = decide(Challenge(ProbeResult(True, 6, 6), flips, metrics), GateSettings())
+    same = np.full(flips.rows, 0.1)
+    challenge = Challenge(
+        ProbeResult(True, 6, 6),
+        flips,
+        metrics,
+        is_anchor=True,
+        baseline=Flips(200, 50, 750),
+        slices={"label:positive": flips, "source:tiny": Flips(1, 0, 3)},
+        eras={"0-9": Flips(30, 20, 450)},
+        losses=BrierLosses(same, same),
+        size_ratio=1.0,
+        latency_ratio=1.25,
+    )
+    ruling = decide(challenge, GateSettings())
     scores = tuple(
         Score(model=m, rows_name=POOL, rows=flips.rows, metrics=metrics) for m in (CHALLENGER, CHAMPION, BASELINE)
     )
