@@ -9,9 +9,9 @@ from typing import TypeVar
 
 import structlog
 
-from shared.errors import RegistryRefusedError, RegistryUnavailableError
+from shared.errors import ConfigurationError, RegistryRefusedError, RegistryUnavailableError
 from shared.retry import Backoff
-from shared.settings import RegistrySettings
+from shared.settings import RegistrySettings, Settings
 
 log = structlog.get_logger("registry")
 Value = TypeVar("Value")
@@ -28,6 +28,23 @@ CLIENT_ENVIRONMENT = {
 
 # Turns what MLflow's client raises into our errors; the text says what was being done.
 Errors = Callable[[str], AbstractContextManager[None]]
+
+
+def server_address(settings: Settings) -> str:
+    """The tracking server's address, without a slash at its end.
+
+    Raises: ConfigurationError if it is not that of a server.
+    """
+    uri = settings.tracking_uri()
+    if not uri.startswith(("http://", "https://")):
+        raise ConfigurationError(f"registry.tracking_uri must be the http(s) address of an MLflow server, not {uri!r}")
+    return uri.rstrip("/")
+
+
+def experiment_name(settings: Settings) -> str:
+    """The stream's experiment: two streams in one MLflow have two."""
+    prefix, name = settings.stream.prefix, settings.registry.experiment
+    return f"{prefix}.{name}" if prefix else name
 
 
 class MissingError(RegistryRefusedError):

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import requests
 
 from shared.classifier.folders import build_once
-from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RegistryUnavailableError
-from shared.mlflow_calls import CLIENT_ENVIRONMENT, Calls, MissingError
+from shared.errors import ModelError, RegistryRefusedError, RegistryUnavailableError
+from shared.mlflow_calls import CLIENT_ENVIRONMENT, Calls, MissingError, experiment_name, server_address
 from shared.settings import Settings
 
 os.environ.update(CLIENT_ENVIRONMENT)
@@ -37,7 +38,7 @@ WINDOW_TAG = "tidemill.window_id"
 DUPLICATE_TAG = "tidemill.duplicate"
 WEIGHTS_TAG = "tidemill.weights"
 DELETED = "deleted"
-MODEL_FOLDER = "model"
+MODEL_FOLDER, DECISION_PAGE = "model", "decision/decision.html"
 WEIGHT_SUFFIX = ".safetensors"
 # MLflow's bounds for one request.
 POINTS_PER_BATCH = 1000
@@ -75,9 +76,9 @@ class Registry:
         Args: stopping: once set, a call that would be retried raises `Stopped` instead.
         Raises: ConfigurationError if the tracking URI is not that of a server.
         """
-        self._uri = _server(settings.tracking_uri())
+        self._uri = server_address(settings)
         self._model = settings.stream.registered_model
-        self._experiment = _experiment_name(settings)
+        self._experiment = experiment_name(settings)
         self._calls = Calls(self._uri, settings.registry, stopping or threading.Event(), _registry_errors)
         self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
 
@@ -121,6 +122,10 @@ class Registry:
     def log_text(self, run_id: str, text: str, name: str) -> None:
         """Keeps a text among the run's artifacts; `name` may hold folders."""
         self._calls.transferring(f"uploading {name}", lambda: self._client.log_text(run_id, text, name))
+
+    def run_file(self, run_id: str, name: str) -> bytes | None:
+        """One of the run's artifacts, or None if there is no such run or no such file."""
+        return self._calls.if_there(f"reading {name} of run {run_id}", lambda: self._artifact(run_id, name))
 
     def set_run_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Sets tags; MLflow cuts values beyond 8,000 characters."""
@@ -254,6 +259,12 @@ class Registry:
             _unless_there(lambda: self._client.create_experiment(self._experiment))
         return str(found.experiment_id)
 
+    def _artifact(self, run_id: str, name: str) -> bytes | None:
+        if name not in {item.path for item in self._client.list_artifacts(run_id, str(PurePosixPath(name).parent))}:
+            return None
+        with TemporaryDirectory() as folder:
+            return Path(self._client.download_artifacts(run_id, name, folder)).read_bytes()
+
     def _log_batch(self, run_id: str, **entries: Any) -> None:
         self._calls.repeated(f"logging to run {run_id}", lambda: self._client.log_batch(run_id, **entries))
 
@@ -363,17 +374,6 @@ def _unless_there(create: Callable[[], object]) -> None:
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-
-
-def _server(uri: str) -> str:
-    if not uri.startswith(("http://", "https://")):
-        raise ConfigurationError(f"registry.tracking_uri must be the http(s) address of an MLflow server, not {uri!r}")
-    return uri.rstrip("/")
-
-
-def _experiment_name(settings: Settings) -> str:
-    prefix, name = settings.stream.prefix, settings.registry.experiment
-    return f"{prefix}.{name}" if prefix else name
 
 
 def _version(found: MlflowVersion) -> ModelVersion:

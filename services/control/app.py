@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from services.control import audit as audits
 from services.control import explain as explanations
-from services.control import history, orders
+from services.control import history, orders, pages
 from services.control import publish as publishing
 from services.control import stack as stacks
 from services.control.output import console, errors, print_json, show_facts, show_rows
@@ -246,9 +246,19 @@ def rejected(
 
 @app.command()
 def explain(
-    context: typer.Context, version: Annotated[str, typer.Argument(help="Model version.")], as_json: AsJson = False
+    context: typer.Context,
+    version: Annotated[str, typer.Argument(help="Model version.")],
+    opened: Annotated[bool, typer.Option("--open", help="Open the decision's page, with its pictures.")] = False,
+    page: Annotated[Path | None, typer.Option(help="Write the decision's page to this file.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show what a version learned from and why it was promoted or not."""
+    if opened or page:
+        file = pages.keep_page(session_of(context), version, page)
+        console.print(f"Page of version {version}: {file}", markup=False, soft_wrap=True)
+        if opened and not pages.show_page(file):
+            errors.print("There is no browser here; open the file where there is one.")
+        return
     facts = explanations.explain(session_of(context), version)
     if as_json:
         print_json(facts)

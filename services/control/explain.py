@@ -11,6 +11,7 @@ from services.control.output import cell
 from services.control.session import RefusedError, Session
 from shared.events import ClosedWindow, Decision
 from shared.lineage import Lineage
+from shared.registry import ModelVersion, Registry
 
 
 def explain(session: Session, version: str) -> dict[str, Any]:
@@ -20,10 +21,7 @@ def explain(session: Session, version: str) -> dict[str, Any]:
         RefusedError: The registry has no such version.
     """
     registry = session.registry()
-    found = registry.version(version)
-    if found is None:
-        known = ", ".join(known.version for known in registry.versions()) or "none"
-        raise RefusedError(f"version {version} is not in the registry; there are: {known}")
+    found = find_version(registry, version)
     lineage = Lineage.from_tags(found.tags)
     learned = {*lineage.window_ids, *lineage.replay_window_ids}
     return {
@@ -35,6 +33,19 @@ def explain(session: Session, version: str) -> dict[str, Any]:
         "run": registry.run_url(found.run_id) if found.run_id else None,
         "page": registry.version_url(found.version),
     }
+
+
+def find_version(registry: Registry, version: str) -> ModelVersion:
+    """A version of the registry.
+
+    Raises:
+        RefusedError: There is no such version; the text names those that there are.
+    """
+    found = registry.version(version)
+    if found is None:
+        known = ", ".join(known.version for known in registry.versions()) or "none"
+        raise RefusedError(f"version {version} is not in the registry; there are: {known}")
+    return found
 
 
 def picture(facts: dict[str, Any]) -> Group:

@@ -101,6 +101,35 @@ class Exam:
         return np.ones(len(self.rows), np.bool_)
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A label as one model gave it; its confidence is None where its probabilities mean nothing."""
+
+    label: str
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FlippedRow:
+    """A held-out review that only one of two models gets right: the challenger, if `won`. Long texts are cut."""
+
+    window_id: str
+    offset: int
+    text: str
+    label: str
+    challenger: Answer
+    opponent: Answer
+    won: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """What people are shown beside a contender's numbers: PNG files, and the rows that flipped, losses first."""
+
+    pictures: tuple[Path, ...] = ()
+    flipped: tuple[FlippedRow, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Measured:
     """The models' answers.
@@ -111,7 +140,7 @@ class Measured:
         answered: Role -> (n,) whether it was asked.
         scores: Contender's role -> metrics of it and its opponents, by model and rows.
         new_answers: Rows that a model had to be asked; the others' answers were known.
-        pictures: PNG files, to be kept with the candidate's decision.
+        exhibits: Contender's role -> what is shown to people with its decision.
         unusable: Waiting contender's role -> why it cannot be asked any more.
         slices: Slice -> (n,) whether each row belongs to it.
         losses: Role -> (n,) Brier losses, NaN where it was not asked; of models with probabilities only.
@@ -124,7 +153,7 @@ class Measured:
     answered: Mapping[str, BoolArray]
     scores: Mapping[str, tuple[Score, ...]]
     new_answers: int
-    pictures: tuple[Path, ...] = ()
+    exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
     slices: Mapping[str, BoolArray] = field(default_factory=dict)
     losses: Mapping[str, FloatArray] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from services.evaluator.ledger import Ledger
 from shared.errors import LedgerCorruptError, ModelError
 from shared.events import Candidate, Decision
 from shared.lineage import Lineage
-from shared.registry import Registry
+from shared.registry import DECISION_PAGE, Registry
 
 log = structlog.get_logger("record")
 
@@ -37,6 +37,14 @@ def log_decision(registry: Registry, run_id: str, decision: Decision) -> None:
     """
     registry.log_metrics(run_id, run_metrics(decision))
     registry.log_text(run_id, decision.model_dump_json(indent=2), DECISION_FILE)
+
+
+def log_page(registry: Registry, run_id: str, page: str) -> None:
+    """Keeps the page that people read with the run; repeating overwrites.
+
+    Raises: RegistryUnavailableError, RegistryRefusedError.
+    """
+    registry.log_text(run_id, page, DECISION_PAGE)
 
 
 def run_metrics(decision: Decision) -> dict[str, float]:

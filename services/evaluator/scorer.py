@@ -23,6 +23,7 @@ from services.evaluator.exam import (
     BoolArray,
     Contender,
     Exam,
+    Exhibit,
     Measured,
     Misconfigured,
     Model,
@@ -30,6 +31,7 @@ from services.evaluator.exam import (
     Unavailable,
     Unusable,
 )
+from services.evaluator.flipped import flipped_rows
 from services.evaluator.gate import ProbeResult
 from services.evaluator.guards import brier_losses
 from services.evaluator.metrics import score_all, score_labels
@@ -37,7 +39,7 @@ from services.evaluator.pool import HeldOutRow
 from services.evaluator.report import draw_all
 from services.evaluator.slices import slices_of
 from services.evaluator.stopwatch import time_by_turns
-from services.evaluator.suites import suites
+from services.evaluator.suites import FRESH, POOL, suites
 from shared.classifier.baseline import MAJORITY, VADER, open_baseline
 from shared.classifier.digest import model_digest, verify
 from shared.classifier.layout import weights_bytes
@@ -133,7 +135,7 @@ class _Examiner:
             answered={role: answers.rows for role, answers in asked.items()},
             scores=scores,
             new_answers=sum(answers.new for answers in asked.values()),
-            pictures=self._pictures(asked, right, scores[CHALLENGER]),
+            exhibits=self._exhibits(asked, right, scores),
             unusable=unusable,
             slices=slices_of(exam.rows, self._settings.stream.labels, self._settings.evaluator.gate.slices),
             losses={
@@ -264,41 +266,48 @@ class _Examiner:
 
     def _scores(self, asked: dict[str, Asked], contender: Contender) -> tuple[Score, ...]:
         """Metrics of the contender and of all that it is compared with, on its rows."""
-        models = {CHALLENGER: asked[contender.role]} | {
-            model: asked[model] for model in (CHAMPION, ANCHOR, BASELINE) if model in asked
-        }
         return tuple(
-            Score(model=model, rows_name=name, rows=int(rows.sum()), metrics=_metrics(answers, rows, self._truth))
+            Score(model=model, rows_name=name, rows=int(rows.sum()), metrics=_metrics(asked[role], rows, self._truth))
             for name, rows in suites(self._exam, contender).items()
-            for model, answers in models.items()
+            for model, role in _roles(asked, contender).items()
         )
 
-    def _pictures(
-        self, asked: dict[str, Asked], right: dict[str, BoolArray], scores: tuple[Score, ...]
-    ) -> tuple[Path, ...]:
+    def _exhibits(
+        self, asked: dict[str, Asked], right: dict[str, BoolArray], scores: dict[str, tuple[Score, ...]]
+    ) -> dict[str, Exhibit]:
         """None rather than no decision: they are for people only."""
-        try:
-            return self._drawn(asked, right, scores) if self._exam.challenger.rows.any() else ()
-        except Exception:
-            log.exception("no_pictures", window_id=self._exam.window_id)
-            return ()
+        shutil.rmtree(self._home / "pictures", ignore_errors=True)
+        found: dict[str, Exhibit] = {}
+        for contender in self._exam.contenders:
+            try:
+                if contender.role in asked and contender.rows.any():
+                    found[contender.role] = self._exhibit(asked, right, scores[contender.role], contender)
+            except Exception:
+                log.exception("no_pictures", window_id=self._exam.window_id, role=contender.role)
+        return found
 
-    def _drawn(
-        self, asked: dict[str, Asked], right: dict[str, BoolArray], scores: tuple[Score, ...]
-    ) -> tuple[Path, ...]:
-        rows = self._exam.challenger.rows
-        shown = [model for model in (CHALLENGER, CHAMPION, ANCHOR, BASELINE) if model in asked]
-        folder = self._home / "pictures"
-        shutil.rmtree(folder, ignore_errors=True)
-        return draw_all(
-            folder / self._exam.window_id,
-            {name: mask[rows] for name, mask in suites(self._exam, self._exam.challenger).items()},
-            {model: right[model][rows] for model in shown},
+    def _exhibit(
+        self, asked: dict[str, Asked], right: dict[str, BoolArray], scores: tuple[Score, ...], contender: Contender
+    ) -> Exhibit:
+        rows, labels = contender.rows, self._settings.stream.labels
+        opponent = CHAMPION if CHAMPION in asked else BASELINE
+        roles = _roles(asked, contender)
+        # Rows of eras need not be among those that decide; eras have a heat map of their own.
+        pictures = draw_all(
+            self._home / "pictures" / self._exam.window_id / contender.model.version,
+            {FRESH: self._exam.fresh[rows], POOL: rows[rows]},
+            {model: right[role][rows] for model, role in roles.items()},
             scores,
-            {model: asked[model].probabilities[rows] for model in shown if asked[model].has_scores},
+            {model: asked[role].probabilities[rows] for model, role in roles.items() if asked[role].has_scores},
             self._truth[rows],
-            self._settings.stream.labels,
+            labels,
         )
+        return Exhibit(pictures, flipped_rows(self._exam.rows, rows, asked[contender.role], asked[opponent], labels))
+
+
+def _roles(asked: dict[str, Asked], contender: Contender) -> dict[str, str]:
+    """Who is who in one contender's case: it is the challenger there, whatever its role in the exam."""
+    return {CHALLENGER: contender.role} | {model: model for model in (CHAMPION, ANCHOR, BASELINE) if model in asked}
 
 
 def _folder_name(model: Model) -> str:

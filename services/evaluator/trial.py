@@ -2,18 +2,18 @@
 
 1. Look: known, skipped, failed or already decided (the version's tag) is not scored.
 2. Score: the candidate and those that wait, in another process; then gate, quarantine and room say what follows.
-3. Record: decisions, metrics and pictures to the MLflow runs.
+3. Record: decisions, metrics, pictures and pages to the MLflow runs.
 4. Tag: each version's decision, the candidate's last with the whole sitting. From here on a restart finishes this
    sitting instead of holding another.
 5. Crown: the alias, on a promotion only.
 6. Settled: what is left are the ledger's entries together with the candidate's offset.
 """
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
-from pathlib import Path
 
 import structlog
 
@@ -22,6 +22,7 @@ from services.evaluator.exam import (
     CHALLENGER,
     Contender,
     Exam,
+    Exhibit,
     Measured,
     Misconfigured,
     Model,
@@ -31,7 +32,8 @@ from services.evaluator.exam import (
 )
 from services.evaluator.launcher import Scoring
 from services.evaluator.ledger import Ledger
-from services.evaluator.record import decision_tags, log_decision, log_picture, sitting_tag, tagged_sitting
+from services.evaluator.papers import Paper, papers
+from services.evaluator.record import decision_tags, sitting_tag, tagged_sitting
 from services.evaluator.suites import weigh
 from services.evaluator.verdicts import judged, unusable, without_model
 from services.evaluator.windows import WindowBook
@@ -81,8 +83,8 @@ class Trial:
         self._scoring: Scoring | None = None
         self._failures = 0
         self._put_off = False
-        self._pictures: tuple[Path, ...] = ()
-        self._unrecorded: list[Decision] = []
+        self._exhibits: dict[str, Exhibit] = {}
+        self._papers: deque[Paper] = deque()
 
     @property
     def is_open(self) -> bool:
@@ -202,7 +204,8 @@ class Trial:
     def _weighed(self, exam: Exam, measured: Measured) -> Stage:
         self._desk.backoff.reset()
         self._desk.metrics.rows_scored.inc(measured.new_answers)
-        self._pictures = measured.pictures
+        versions = {contender.role: contender.model.version for contender in exam.contenders}
+        self._exhibits = {versions[role]: exhibit for role, exhibit in measured.exhibits.items()}
         gate = self._desk.settings.gate
         weighed = weigh(exam, measured, gate)
         entries = judged(self._ledger, self._candidate, exam, weighed, measured.scores, gate, self._desk.now())
@@ -218,34 +221,29 @@ class Trial:
         return self._decided(unusable(self._ledger, self._candidate, reason, gate, now), following=Stage.RECORD)
 
     def _decided(self, *decisions: Decision, following: Stage) -> Stage:
-        self.decisions, self._unrecorded = decisions, list(decisions)
+        self.decisions = decisions
+        self._papers = deque(paper for decision in decisions for paper in self._papers_of(decision))
         return following
+
+    def _papers_of(self, decision: Decision) -> list[Paper]:
+        line = [*self._ledger.promotions.values(), *self._ledger.waiting, *self.decisions]
+        candidate = self._candidate if self._is_candidates(decision) else None
+        exhibit = self._exhibits.get(str(decision.version), Exhibit())
+        return papers(self._desk.registry, decision, exhibit, candidate, line)
 
     # 3. to 5.
 
     def _record(self) -> Stage:
         """One upload a step: they are slow, and Kafka takes a member that does not poll for dead."""
-        if not self._unrecorded:
+        if not self._papers:
             return Stage.TAG
         try:
-            self._record_next()
+            self._papers[0]()
         except RegistryRefusedError as error:
             # A run that somebody deleted must not stop the ledger.
-            log.error("not_recorded", version=self._unrecorded[0].version, error=str(error))
-            self._pictures = ()
-            self._unrecorded = self._unrecorded[1:]
-        return Stage.RECORD if self._unrecorded else Stage.TAG
-
-    def _record_next(self) -> None:
-        run_id = self._candidate.run_id
-        if self._pictures and run_id is not None:
-            log_picture(self._desk.registry, run_id, self._pictures[0])
-            self._pictures = self._pictures[1:]
-            return
-        decision = self._unrecorded[0]
-        if decision.run_id is not None:
-            log_decision(self._desk.registry, decision.run_id, decision)
-        self._unrecorded = self._unrecorded[1:]
+            log.error("not_recorded", version=self._candidate.version, error=str(error))
+        self._papers.popleft()
+        return Stage.RECORD if self._papers else Stage.TAG
 
     def _tag(self) -> Stage:
         """The candidate's version last: its tag says that all the others are there."""

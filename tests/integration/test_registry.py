@@ -123,6 +123,15 @@ def test_parameters_metrics_tags_and_files_arrive(registry: Registry, client: Ml
     assert Path(client.download_artifacts(run_id, "plans/plan.json", str(tmp_path))).read_text() == '{"seed": 17}'
 
 
+def test_a_file_of_a_run_is_read_back_or_none(registry: Registry) -> None:
+    run_id = registry.run_of_window(WINDOW, "run")
+    registry.log_text(run_id, "größer", "decision/page.html")
+    assert registry.run_file(run_id, "decision/page.html") == "größer".encode()
+    for absent in ("decision/other.html", "nowhere/page.html"):
+        assert registry.run_file(run_id, absent) is None
+    assert registry.run_file(run_id[::-1], "decision/page.html") is None
+
+
 def test_a_series_logged_twice_is_there_once(registry: Registry, client: MlflowClient) -> None:
     run_id = registry.run_of_window(WINDOW, "run")
     points = [(step, 1 / (step + 1)) for step in range(1_100)]

@@ -7,6 +7,7 @@ import pytest
 from services.evaluator.record import DECISION_TAG, VERDICT_TAG
 from shared.events import Candidate, CandidateStatus, CommandKind, Decision, Outcome, Verdict, utc_now
 from shared.kafka import Producer
+from shared.registry import DECISION_PAGE
 from shared.topics import MODELS_CANDIDATES
 from tests.integration.evaluator.conftest import Start
 from tests.integration.evaluator.stage import ROWS, Models, Stage
@@ -44,8 +45,12 @@ def test_the_decision_lies_in_the_versions_tags_and_in_the_run(crowned: Stage, t
     client = crowned.registry._client
     run = client.get_run(str(entry.run_id))
     assert run.data.metrics["pool/challenger/accuracy"] == 1.0
-    pictures = {item.path for item in client.list_artifacts(str(entry.run_id), "decision")}
-    assert pictures == {f"decision/{name}.png" for name in ("difference", "accuracy", "reliability", "confusion")}
+    shown = {item.path for item in client.list_artifacts(str(entry.run_id), "decision")}
+    pictures = {f"decision/{name}.png" for name in ("difference", "accuracy", "reliability", "confusion")}
+    assert shown == pictures | {DECISION_PAGE}
+    page = crowned.registry.run_file(str(entry.run_id), DECISION_PAGE)
+    assert page is not None
+    assert page.count(b"data:image/png;base64,") == len(pictures)
     copy = client.download_artifacts(str(entry.run_id), "decision.json", str(tmp_path))
     assert Decision.model_validate_json(Path(copy).read_text()) == entry
 

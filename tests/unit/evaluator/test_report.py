@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.evaluator.exam import BASELINE, CHALLENGER
+from services.evaluator.exam import BASELINE, CHALLENGER, CHAMPION
 from services.evaluator.report import draw_all, reliability
 from services.evaluator.suites import FRESH, POOL
 from shared.events import Score
@@ -31,9 +31,16 @@ def test_every_picture_is_a_png(tmp_path: Path, label_names: tuple[str, ...]) ->
     random = np.random.default_rng(3)
     labels = random.integers(0, len(label_names), 60)
     tables = random.dirichlet(np.ones(len(label_names)), 60).astype(np.float32)
-    right = {CHALLENGER: tables.argmax(axis=1) == labels, BASELINE: labels == 0}
+    champion = np.roll(tables, 1, axis=0)
+    right = {
+        CHALLENGER: tables.argmax(axis=1) == labels,
+        CHAMPION: champion.argmax(axis=1) == labels,
+        BASELINE: labels == 0,
+    }
     suites = {FRESH: np.arange(60) < 20, POOL: np.ones(60, np.bool_)}
     scores = [Score(model=CHALLENGER, rows_name=POOL, rows=60, metrics={"accuracy": 0.5})]
-    pictures = draw_all(tmp_path / "w", suites, right, scores, {CHALLENGER: tables}, labels, label_names)
+    pictures = draw_all(
+        tmp_path / "w", suites, right, scores, {CHALLENGER: tables, CHAMPION: champion}, labels, label_names
+    )
     assert [path.stem for path in pictures] == ["difference", "accuracy", "reliability", "confusion"]
     assert all(path.read_bytes().startswith(PNG) for path in pictures)

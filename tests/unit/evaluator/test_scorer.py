@@ -1,13 +1,14 @@
 """Whatever is wrong outside the challenger says nothing about it, and answers are kept by all that they depend on."""
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from services.evaluator import scorer
-from services.evaluator.exam import Exam, Measured, Unavailable, Unusable
+from services.evaluator.exam import CHALLENGER, Contender, Exam, Measured, Model, Unavailable, Unusable, waiting_role
 from services.evaluator.scorer import examine
 from shared.classifier.model import Classifier
 from shared.classifier.predictor import Scores
@@ -86,7 +87,17 @@ def test_pictures_that_cannot_be_drawn_do_not_hold_up_the_decision(
     monkeypatch.setattr(scorer, "draw_all", lambda *args: 1 / 0)
     found = outcome(tmp_path)
     assert isinstance(found, Measured)
-    assert found.pictures == ()
+    assert found.exhibits == {}
+
+
+def test_everybody_on_trial_has_pictures_and_the_rows_that_flipped(tmp_path: Path, model: Optimist) -> None:
+    waiting = Contender(waiting_role("1"), Model("1", "f" * 64), np.array([True, False, False, False]))
+    found = outcome(tmp_path, questions=replace(EXAM, waiting=(waiting,), label_counts={"negative": 4}))
+    assert isinstance(found, Measured)
+    rows = {role: [row.offset for row in exhibit.flipped] for role, exhibit in found.exhibits.items()}
+    assert rows == {CHALLENGER: [0, 1, 2, 3], waiting.role: [0]}
+    pictures = [picture for exhibit in found.exhibits.values() for picture in exhibit.pictures]
+    assert len({picture for picture in pictures if picture.exists()}) == 2 * 4
 
 
 def test_answers_to_texts_cut_elsewhere_are_not_taken(tmp_path: Path, model: Optimist) -> None:

@@ -1,0 +1,85 @@
+"""Puts the page together: what was decided, why, on which numbers, and what it looks like row by row."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from services.evaluator.exam import FlippedRow
+from services.evaluator.page.eras import EraTable, era_heat_map, era_table
+from services.evaluator.page.markup import Markup, element, joined
+from services.evaluator.page.sections import accuracies, evidence, flips, origin, records, terms, verdict
+from services.evaluator.page.style import STYLE
+from services.evaluator.page.words import headline
+from shared.events import Candidate, Decision
+
+# Even if something got past the escaping, a browser runs nothing and fetches nothing.
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+
+_CAPTIONS = {
+    "difference": "How many points of accuracy the challenger is ahead of each opponent, by set of rows. A line is a "
+    "95 % interval; one that does not cross zero is settled.",
+    "accuracy": "Share of right answers of every model, by set of rows.",
+    "reliability": "Of the answers given with 80 % confidence, about 80 % should be right: before (the champion) and "
+    "after (the challenger). Closer to the diagonal is better calibrated.",
+    "confusion": "True labels against answers, before and after: what is off the diagonal is wrong.",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dossier:
+    """All that a page tells.
+
+    Attributes:
+        candidate: What the retrainer said of the version, where it is at hand.
+        pictures: Name -> PNG.
+        flipped: Losses and wins, worst first.
+        links: What it leads to -> address.
+    """
+
+    decision: Decision
+    candidate: Candidate | None = None
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
+    flipped: tuple[FlippedRow, ...] = ()
+    eras: EraTable = field(default_factory=lambda: era_table(()))
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+def decision_page(dossier: Dossier) -> str:
+    """A whole HTML document, self-contained."""
+    decision = dossier.decision
+    body = element(
+        "body",
+        verdict(decision, dossier.links),
+        evidence(decision),
+        terms(decision),
+        _pictures(dossier.pictures),
+        era_heat_map(dossier.eras),
+        accuracies(decision),
+        flips(decision, dossier.flipped),
+        origin(decision, dossier.candidate),
+        records(decision),
+    )
+    return f"<!DOCTYPE html>\n{element('html', _head(headline(decision)), body, lang='en')}\n"
+
+
+def _head(title: str) -> Markup:
+    return element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", Markup(STYLE)),
+    )
+
+
+def _pictures(pictures: Mapping[str, bytes]) -> Markup | None:
+    if not pictures:
+        return None
+    figures = (_figure(name, png) for name, png in pictures.items())
+    return joined(element("h2", "Pictures"), element("div", *figures, class_="pictures"))
+
+
+def _figure(name: str, png: bytes) -> Markup:
+    image = element("img", src=f"data:image/png;base64,{b64encode(png).decode()}", alt=f"Picture: {name}")
+    return element("figure", image, element("figcaption", _CAPTIONS.get(name, name)))

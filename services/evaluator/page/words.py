@@ -1,0 +1,166 @@
+"""What a decision says in plain sentences, for people who were not there."""
+
+from services.evaluator.page.markup import Markup, element, joined
+from shared.events import Decision, Outcome, TermResult, Verdict
+
+MEANINGS = {
+    "answers": "It loads, and answers a few known questions.",
+    "metrics_complete": "Every measure of its quality could be computed.",
+    "proven_worse": "Is it proven to be worse than what it would replace? Then it is rejected.",
+    "safe": "Is it proven to lose no more accuracy than the margin allows?",
+    "ahead": "Is it right where the other is wrong more often than the other way round?",
+    "anchor": "The same proof against an older version, so that many small losses never add up to a large one.",
+    "slices": "Is any part of the reviews (a source, a length, a label, a language) proven worse?",
+    "eras": "Is any period of the past proven worse? That would be forgetting.",
+    "negative_flips": "How many reviews that users get right answers on today would turn wrong?",
+    "brier": "Are its probabilities, taken as probabilities, proven worse?",
+    "baseline": "Is it proven worse than a generic model that was never trained on these reviews?",
+    "size": "Are its files about as large as the champion's?",
+    "latency": "Does it answer about as fast as the champion?",
+}
+
+# Evidence below which its digits matter, and above which they do not.
+_FEW, _MANY = 100.0, 1e6
+
+_TONES = {
+    Verdict.PROMOTE: "good",
+    Verdict.REJECT: "bad",
+    Verdict.UNDECIDED: "open",
+    Verdict.ROLLBACK: "open",
+    Outcome.PASS: "good",
+    Outcome.FAIL: "bad",
+    Outcome.UNDECIDED: "open",
+    Outcome.NOT_APPLICABLE: "mute",
+}
+
+
+def badge(of: Verdict | Outcome) -> Markup:
+    """Verdict or outcome in its colour; the word is there too, for those who see no colours."""
+    return element("span", of.value.replace("_", " "), class_=f"badge {tone(of)}")
+
+
+def tone(of: Verdict | Outcome) -> str:
+    """The class of its colour."""
+    return _TONES[of]
+
+
+def headline(decision: Decision) -> str:
+    """The verdict in one sentence."""
+    this, before = named(decision.version), decision.champion_before
+    match decision.verdict:
+        case Verdict.PROMOTE if before is None:
+            return f"{this} was promoted: it is the first model in service."
+        case Verdict.PROMOTE:
+            return f"{this} was promoted: it replaces {named(before).lower()}."
+        case Verdict.REJECT:
+            return f"{this} was rejected: {_stays(before)}."
+        case Verdict.UNDECIDED:
+            return f"{this} waits: the held-out reviews cannot tell yet whether it is better; {_stays(before)}."
+        case Verdict.ROLLBACK:
+            return f"{this} was put back in service by {decision.decided_by}, in place of {named(before).lower()}."
+
+
+def _stays(champion: str | None) -> str:
+    return "no model is in service yet" if champion is None else f"version {champion} stays in service"
+
+
+def named(version: str | None) -> str:
+    """A version as the start of a sentence."""
+    return "The window's model" if version is None else f"Version {version}"
+
+
+def opponent(decision: Decision) -> str:
+    """What the version was compared with."""
+    if decision.champion_before is None:
+        return "the generic baseline"
+    return f"version {decision.champion_before} (the champion)"
+
+
+def lead(decision: Decision) -> str | None:
+    """What the verdict rests on, for those who read one sentence."""
+    numbers = decision.numbers
+    if not numbers.get("rows"):
+        return None
+    wins, losses, rows = (whole(numbers.get(name, 0.0)) for name in ("wins", "losses", "rows"))
+    return (
+        f"Of {rows} reviews kept back for comparison, it is the only one right on {wins}; "
+        f"{opponent(decision)} is the only one right on {losses}."
+    )
+
+
+def need(decision: Decision) -> str | None:
+    """What an undecided challenger waits for."""
+    if decision.verdict is not Verdict.UNDECIDED:
+        return None
+    if decision.need_rows is None:
+        return "How many labels would settle it cannot be said: it is not ahead so far."
+    return (
+        f"About {decision.need_rows:,} more labelled reviews in the hold-out would settle it, with about an even "
+        "chance. It is looked at again with every window that closes."
+    )
+
+
+def comparison(decision: Decision) -> str:
+    """On what rows and how far apart the two are."""
+    numbers = decision.numbers
+    low, high = (points(numbers.get(name, 0.0)) for name in ("delta_low", "delta_high"))
+    return (
+        f"It was compared with {opponent(decision)}, review by review, on {whole(numbers.get('rows', 0.0))} held-out "
+        f"reviews on which no model is ever trained. Its edge is {points(numbers.get('delta', 0.0))} points of "
+        f"accuracy; between {low} and {high} points are plausible (95 % interval that holds at every look)."
+    )
+
+
+def evidence_explained(decision: Decision) -> Markup:
+    """The one idea behind all evidence, for newcomers."""
+    coins = f"{bar(decision):g}"
+    return joined(
+        element("strong", "Evidence is money won by betting. "),
+        "Think of a gambler who starts with one coin, and before every review stakes part of what there is on a claim, "
+        f"at odds that are fair if the claim is only just false. To own {coins} coins is then rare: while the claim is "
+        f"false, at most one challenger in {coins} ever gets there, however often one looks. So {coins} coins are a "
+        "reason to believe; about one coin, or less, says nothing for it.",
+    )
+
+
+def bar(decision: Decision) -> float:
+    """The evidence that a safe challenger needs."""
+    return next((term.threshold for term in decision.terms if term.name == "safe" and term.threshold), 20.0)
+
+
+def evidence_rows(decision: Decision) -> list[tuple[str, float, float | None]]:
+    """Claim, the evidence for it, and what it needs, if anything hangs on it."""
+    numbers, margin = decision.numbers, decision.numbers.get("margin", 0.0)
+    no_worse = f"it loses at most {100 * margin:g} point{'' if margin == 0.01 else 's'} of accuracy"
+    claims = {
+        "evidence_safe": (no_worse if margin else "it is better", bar(decision)),
+        "evidence_ahead": ("it is better at all", None),
+        "harm": ("it is worse", _threshold(decision.terms, "proven_worse")),
+    }
+    return [(claim, numbers[name], needed) for name, (claim, needed) in claims.items() if name in numbers]
+
+
+def coins(evidence: float) -> str:
+    """Evidence as people read it; beyond a million its size means nothing any more."""
+    return "more than a million" if evidence > _MANY else f"{evidence:,.3g}" if evidence < _FEW else whole(evidence)
+
+
+def _threshold(terms: tuple[TermResult, ...], name: str) -> float | None:
+    return next((term.threshold for term in terms if term.name == name), None)
+
+
+def points(share: float) -> str:
+    """A share as signed points of accuracy."""
+    return f"{100 * share:+.1f}"
+
+
+def whole(number: float) -> str:
+    """A count with its thousands apart."""
+    return f"{number:,.0f}"
+
+
+def figure(number: float | None) -> str | None:
+    """A number as tables show it: no more digits than anybody reads."""
+    if number is None:
+        return None
+    return f"{number:,.0f}" if float(number).is_integer() and abs(number) < 1e15 else f"{number:.4g}"

@@ -1,0 +1,72 @@
+"""What MLflow keeps of a decision, one upload at a time: pictures, the decision itself, and the page for people."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import structlog
+
+from services.evaluator.exam import Exhibit
+from services.evaluator.page.document import Dossier, decision_page
+from services.evaluator.page.eras import era_table
+from services.evaluator.record import log_decision, log_page, log_picture
+from shared.events import Candidate, Decision
+from shared.registry import Registry
+
+log = structlog.get_logger("papers")
+
+Paper = Callable[[], None]
+
+
+def papers(
+    registry: Registry, decision: Decision, exhibit: Exhibit, candidate: Candidate | None, line: Sequence[Decision]
+) -> list[Paper]:
+    """Uploads, each made by one call that may be repeated; none for a decision without a run.
+
+    Args: candidate: what the decision is about, where it is at hand; line: other decisions of the ledger, whose
+    scores show what earlier versions knew.
+    """
+    if decision.run_id is None:
+        return []
+    return [
+        *(partial(log_picture, registry, decision.run_id, picture) for picture in exhibit.pictures),
+        partial(log_decision, registry, decision.run_id, decision),
+        partial(_log_page, registry, decision.run_id, decision, exhibit, candidate, line),
+    ]
+
+
+def _log_page(
+    registry: Registry,
+    run_id: str,
+    decision: Decision,
+    exhibit: Exhibit,
+    candidate: Candidate | None,
+    line: Sequence[Decision],
+) -> None:
+    try:
+        page = decision_page(_dossier(registry, run_id, decision, exhibit, candidate, line))
+    except Exception:
+        # Pages are for people: one that cannot be written must not stop the ledger.
+        log.exception("no_page", version=decision.version, number=decision.number)
+        return
+    log_page(registry, run_id, page)
+
+
+def _dossier(
+    registry: Registry,
+    run_id: str,
+    decision: Decision,
+    exhibit: Exhibit,
+    candidate: Candidate | None,
+    line: Sequence[Decision],
+) -> Dossier:
+    links = {"run in MLflow": registry.run_url(run_id)}
+    if decision.version is not None:
+        links["version in MLflow"] = registry.version_url(decision.version)
+    return Dossier(
+        decision=decision,
+        candidate=candidate,
+        pictures={picture.stem: picture.read_bytes() for picture in exhibit.pictures},
+        flipped=exhibit.flipped,
+        eras=era_table([*line, decision]),
+        links=links,
+    )
