@@ -253,8 +253,8 @@ class MonitorMetrics:
             ["model"],
             registry=registry,
         )
-        self.distrusted = Counter(
-            "tidemill_watch_distrusted_rows_total",
+        self.distrusted = Gauge(
+            "tidemill_watch_distrusted_rows",
             "Fresh reviews that count for nothing, since no model got most of their batch right. Look at the labels.",
             registry=registry,
         )

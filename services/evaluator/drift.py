@@ -44,4 +44,5 @@ def _adwin(delta: float) -> Any:
     # Loaded when a champion is watched and not before: it brings pandas and scikit-learn along.
     from river.drift import ADWIN
 
-    return ADWIN(delta=delta)
+    untyped: Any = ADWIN
+    return untyped(delta=delta)

@@ -5,6 +5,7 @@ the place of its review for a key, so it counts once however often it is given.
 """
 
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -112,7 +113,9 @@ class Notebook:
         """
         key = text_key(text)
         if int(key[:8], 16) < self._settings.sample * 2**32:
-            self._database.execute("INSERT OR IGNORE INTO reviews VALUES (?, ?, ?, ?, ?)", (offset, key, at, label, text))
+            self._database.execute(
+                "INSERT OR IGNORE INTO reviews VALUES (?, ?, ?, ?, ?)", (offset, key, at, label, text)
+            )
 
     def prune(self) -> None:
         """Lets go of all but the latest reviews."""
@@ -139,10 +142,11 @@ class Notebook:
             found.setdefault(place, {})[model] = label
         return found
 
-    def texts(self, rows: int, *, up_to: int | None = None) -> Sequence[str]:
-        """The latest texts, at most `rows`, or the latest up to an offset."""
-        where, values = ("WHERE place <= ?", (up_to, rows)) if up_to is not None else ("", (rows,))
-        found = self._database.execute(f"SELECT text FROM reviews {where} ORDER BY place DESC LIMIT ?", values)
+    def texts(self, rows: int, *, beyond: int = -1, up_to: int = sys.maxsize) -> Sequence[str]:
+        """The latest texts between two offsets, at most `rows`."""
+        found = self._database.execute(
+            "SELECT text FROM reviews WHERE place > ? AND place <= ? ORDER BY place DESC LIMIT ?", (beyond, up_to, rows)
+        )
         return [text for (text,) in found]
 
     def keep(self, model: str, answers: Iterable[tuple[int, int]]) -> None:

@@ -19,7 +19,7 @@ class Prequential:
         """Args: roles: who answers every row; the champion among them."""
         self._right = dict.fromkeys(roles, 0)
         self._recent: deque[Mapping[Role, bool]] = deque(maxlen=recent_rows)
-        self._flips = {role: Flips() for role in self._right if role is not Role.CHAMPION}
+        self._flips: dict[Role, Flips] = {role: Flips() for role in self._right if role is not Role.CHAMPION}
         self.rows = 0
 
     def add(self, right: Mapping[Role, bool]) -> None:

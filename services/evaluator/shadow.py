@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Protocol
@@ -71,10 +72,8 @@ class ShadowProcess:
         """Begins a batch, and the process if there is none."""
         _, connection = self._child = self._child or self._started()
         self._busy_since = time.monotonic()
-        try:
+        with suppress(OSError):  # it has died; `result` says how
             connection.send(questions)
-        except OSError:
-            pass  # it has died; `result` says how
 
     def result(self) -> Answers | Unavailable | None:
         """What came out; the process ends if it hangs, and once it was idle for long enough."""
@@ -118,9 +117,7 @@ class ShadowProcess:
     def _started(self) -> tuple[multiprocessing.process.BaseProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(self._settings, theirs, os.getpid()), name="shadow", daemon=True
-        )
+        process = context.Process(target=_serve, args=(self._settings, theirs, os.getpid()), name="shadow", daemon=True)
         process.start()
         theirs.close()  # ours of it; once the child's is closed too, the pipe ends
         return process, ours

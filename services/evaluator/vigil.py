@@ -36,7 +36,7 @@ class Vigil:
         """Args: roles: who answers every row; the champion among them."""
         self._roles, self._settings = tuple(roles), settings
         self.prequential = Prequential(self._roles, settings.recent_rows)
-        self.watches = {role: _watch(settings) for role in self._roles if role is not Role.CHAMPION}
+        self.watches: dict[Role, Watch] = {role: _watch(settings) for role in self._roles if role is not Role.CHAMPION}
         self.alarms: dict[Role, Alarm] = {}
         self.drifts: list[Drift] = []
         self.distrusted_rows = 0
