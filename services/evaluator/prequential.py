@@ -19,17 +19,17 @@ class Prequential:
         """Args: roles: who answers every row; the champion among them."""
         self._right = dict.fromkeys(roles, 0)
         self._recent: deque[Mapping[Role, bool]] = deque(maxlen=recent_rows)
-        self._flips: dict[Role, Flips] = {role: Flips() for role in self._right if role is not Role.CHAMPION}
+        self._both_right = dict.fromkeys(self._right, 0)
         self.rows = 0
 
     def add(self, right: Mapping[Role, bool]) -> None:
         """Takes one row: whether each model was right."""
         self.rows += 1
-        self._recent.append({role: right[role] for role in self._right})
+        self._recent.append(right)
+        champion = right[Role.CHAMPION]
         for role in self._right:
             self._right[role] += right[role]
-        for role in self._flips:
-            self._flips[role] += flip(right[role], right[Role.CHAMPION])
+            self._both_right[role] += right[role] and champion
 
     def overall(self, role: Role) -> Tally:
         """All rows."""
@@ -41,11 +41,6 @@ class Prequential:
 
     def against(self, role: Role) -> Flips:
         """Wins: only the champion was right; losses: only the other."""
-        return self._flips[role]
-
-
-def flip(other_right: bool, champion_right: bool) -> Flips:
-    """One row as counts."""
-    if other_right == champion_right:
-        return Flips(ties=1)
-    return Flips(wins=1) if champion_right else Flips(losses=1)
+        both = self._both_right[role]
+        wins, losses = self._right[Role.CHAMPION] - both, self._right[role] - both
+        return Flips(wins, losses, self.rows - wins - losses)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from services.evaluator.comparison import Flips
 from services.evaluator.drift import Drift, ErrorDrift
-from services.evaluator.prequential import Prequential, flip
+from services.evaluator.prequential import Prequential
 from services.evaluator.watch import Watch
 from shared.metrics import Role
 from shared.settings import MonitorSettings
@@ -63,11 +63,12 @@ class Vigil:
             self._bet(role, batch)
 
     def _bet(self, role: Role, batch: list[tuple[int, Mapping[Role, bool]]]) -> None:
-        found = sum((flip(right[role], right[Role.CHAMPION]) for _, right in batch), start=Flips())
-        watch = self.watches[role].update(found.losses, found.wins, found.ties)
+        wins = sum(right[Role.CHAMPION] and not right[role] for _, right in batch)
+        losses = sum(right[role] and not right[Role.CHAMPION] for _, right in batch)
+        watch = self.watches[role].update(losses, wins, len(batch) - wins - losses)
         self.watches[role] = watch
         if watch.alarmed and role not in self.alarms:
-            self.alarms[role] = Alarm(role, batch[-1][0], watch.mean_pot, watch.seen)
+            self.alarms[role] = Alarm(role, batch[-1][0], watch.mean_pot, watch.seen.swapped)
 
 
 def _watch(settings: MonitorSettings) -> Watch:
