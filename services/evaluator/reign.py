@@ -38,7 +38,6 @@ class Succession:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self._anchor: str | None = None
         self._crowned: tuple[Decision, datetime] | None = None
         self._ends: dict[str, int] = {}
 
@@ -48,7 +47,6 @@ class Succession:
         Raises: LedgerCorruptError if it does not continue those before it.
         """
         self.ledger = self.ledger.after(decision)
-        self._anchor = decision.anchor or self._anchor
         if decision.champion_after != decision.champion_before:
             self._crowned = (decision, published_at)
 
@@ -58,12 +56,10 @@ class Succession:
 
     def reign(self) -> Reign | None:
         """None while there is no champion, or while the window that it was chosen on is not known."""
-        champion = self.ledger.champion
-        if champion is None or self._crowned is None:
+        if self._crowned is None:
             return None
         entry, published_at = self._crowned
-        promotion = self.ledger.promotions[champion]
-        end = self._ends.get(promotion.looked_window_id or promotion.window_id or "")
+        end = self._ends.get(self.ledger.promoted_with or "")
         contenders = self._contenders()
         if end is None or Role.CHAMPION not in contenders:
             return None
@@ -73,7 +69,7 @@ class Succession:
     def _contenders(self) -> dict[Role, Model]:
         """Whoever's files the ledger vouches for. A version that was deposed is no yardstick."""
         ledger, found = self.ledger, dict[Role, Model]()
-        anchor = self._anchor if self._anchor in ledger.reign else None
+        anchor = ledger.anchor if ledger.anchor in ledger.reign else None
         named = {Role.CHAMPION: ledger.champion, Role.PREVIOUS: ledger.previous_champion, Role.ANCHOR: anchor}
         for role, version in named.items():
             digest = ledger.digest_of(version) if version else None

@@ -1,4 +1,4 @@
-"""A reign's models are asked about fresh reviews in batches, and every answer counts once, in the order of the stream."""
+"""A reign's models are asked about fresh reviews in batches; every answer counts once, in the order of the stream."""
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -75,7 +75,9 @@ def read(notebook: Notebook, offsets: range, lookout: Lookout | None = None) -> 
         lookout.look_again()
 
 
-def reign(*, after_offset: int = -1, number: int = 2, previous: Model | None = OLD, after: float | None = None) -> Reign:
+def reign(
+    *, after_offset: int = -1, number: int = 2, previous: Model | None = OLD, after: float | None = None
+) -> Reign:
     contenders = {Role.CHAMPION: NEW} | ({Role.PREVIOUS: previous} if previous else {})
     more: dict[str, Any] = {} if after is None else {"after": datetime.fromtimestamp(after, UTC)}
     return Reign(number, contenders, after_offset, **more)
