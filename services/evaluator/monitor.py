@@ -18,7 +18,7 @@ from services.evaluator.gauges import Gauges
 from services.evaluator.lookout import Lookout
 from services.evaluator.notebook import Notebook
 from services.evaluator.reign import Reign, Succession
-from services.evaluator.shadow import Shadow, ShadowProcess
+from services.evaluator.shadow import Shadow, ShadowProcess, watch_folder
 from services.evaluator.vigil import Vigil
 from shared.envelope import decode
 from shared.errors import LedgerCorruptError, RetryableError, UnreadableRecordError
@@ -210,7 +210,7 @@ def build(context: Context) -> Loop:
     with ExitStack() as opened:
         follower = Follower(settings, f"{ROLE}.ledger", [MODELS_DECISIONS, WINDOWS_CLOSED])
         opened.callback(follower.close)
-        notebook = Notebook(settings.home.resolve() / "evaluator" / "monitor.sqlite", settings.evaluator.monitor)
+        notebook = Notebook(watch_folder(settings) / "notebook.sqlite", settings.evaluator.monitor)
         opened.callback(notebook.close)
         consumer = GroupConsumer(settings, ROLE, [REVIEWS_CURATED, PREDICTIONS_SERVED], _start(notebook))
         opened.callback(consumer.close)

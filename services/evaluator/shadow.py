@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Protocol
 
 from services.evaluator.exam import Model, Unavailable
@@ -121,6 +122,11 @@ class ShadowProcess:
         process.start()
         theirs.close()  # ours of it; once the child's is closed too, the pipe ends
         return process, ours
+
+
+def watch_folder(settings: Settings) -> Path:
+    """Where the monitor keeps its files: each stream's offsets and versions mean something else."""
+    return settings.home.resolve() / "evaluator" / "watch" / settings.stream.folder
 
 
 def _serve(settings: Settings, connection: Connection, parent: int) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 import structlog
 
 from services.evaluator.exam import Model, Unavailable
-from services.evaluator.shadow import Answers, Questions
+from services.evaluator.shadow import Answers, Questions, watch_folder
 from shared.classifier.digest import verify
 from shared.classifier.model import Classifier
 from shared.classifier.precision import choose_device
@@ -21,11 +21,11 @@ log = structlog.get_logger("shadow")
 
 
 class ShadowModels:
-    """Holds the models of the latest batch. Their files go to HOME/evaluator/watched."""
+    """Holds the models of the latest batch. Their files go to HOME/evaluator/watch/STREAM/models."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._settings, self._registry = settings, registry
-        self._folder = settings.home.resolve() / "evaluator" / "watched"
+        self._folder = watch_folder(settings) / "models"
         self._loaded: dict[Model, Classifier] = {}
 
     def answer(self, questions: Questions) -> Answers | Unavailable:

@@ -14,14 +14,14 @@ from services.evaluator.notebook import Notebook
 from services.evaluator.shadow import Answers, Questions
 from services.evaluator.shadow_models import ShadowModels
 from shared.envelope import decode
-from shared.events import Candidate, Command, CommandKind, ServedPrediction, Trigger, Verdict, utc_now
+from shared.events import Candidate, Command, CommandKind, Decision, ServedPrediction, Verdict, utc_now
 from shared.kafka import GroupConsumer, read_topic
-from shared.metrics import FeedbackOutcome
 from shared.registry import Registry
 from shared.settings import Settings
-from shared.topics import CONTROL_COMMANDS, PREDICTIONS_SERVED
+from shared.topics import CONTROL_COMMANDS, MODELS_DECISIONS, PREDICTIONS_SERVED
 from tests.integration.evaluator.conftest import Start
 from tests.integration.evaluator.stage import ROWS, Killed, Models, Running, Stage
+from tests.unit.evaluator.builders import decision
 
 # Stage's second window ends there.
 LOOKED_AT = 1000 + ROWS
@@ -76,15 +76,24 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watching]:
         yield watching
 
 
-def two_champions(stage: Stage, models: Models, start: Start) -> Candidate:
+def two_champions(stage: Stage, models: Models) -> Candidate:
     """Version 1 always says positive, version 2, champion now, always negative. Returns version 2's candidate."""
-    stage.challenge(stage.window(label=1), models.positive)
-    second = stage.challenge(stage.window(label=0), models.negative)
-    evaluator = start(stage)
-    evaluator.until_entry(2)
-    evaluator.close()
+    first = stage.register(stage.window(label=1), models.positive)
+    second = stage.register(stage.window(label=0), models.negative)
+    stage.send_all(MODELS_DECISIONS, [promotion(1, first, None), promotion(2, second, first.version)])
     stage.curate(LOOKED_AT, label=1)
     return second
+
+
+def promotion(number: int, candidate: Candidate, before: str | None) -> Decision:
+    return decision(
+        number,
+        Verdict.PROMOTE,
+        candidate.version,
+        before,
+        window_id=candidate.window_id,
+        model_digest=candidate.model_digest,
+    )
 
 
 def commands(stage: Stage) -> list[Command]:
@@ -96,28 +105,47 @@ def test_a_worse_champion_is_rolled_back_and_never_promoted_again(
     place: Callable[..., Stage], models: Models, start: Start, watch: Watching
 ) -> None:
     stage = place()
-    deposed = two_champions(stage, models, start)
-    watcher = watch(stage, own_process=True)
+    deposed = two_champions(stage, models)
+    watcher = watch(stage)
     stage.curate(50, label=1)
     watcher.until(lambda: watcher.metric("watch_rollbacks_asked_total") == 1)
+    stage.publish(deposed)
     evaluator = start(stage)
     evaluator.until_entry(3)
     entry = stage.decisions()[2]
     assert (entry.verdict, entry.decided_by, entry.champion_after) == (Verdict.ROLLBACK, "watch", "1")
     assert "50 fresh reviews up to offset 1089 only 1 was right 50 times" in entry.reasons[0]
     assert stage.registry.champion() == "1"
+    evaluator.turn(10)
+    watcher.turn(3)
+    assert len(stage.decisions()) == 3, "its candidate, delivered again, is ignored"
+    assert len(commands(stage)) == 1
+
+
+@pytest.mark.slow
+def test_the_same_from_first_promotion_to_rollback_with_models_in_processes(
+    place: Callable[..., Stage], models: Models, start: Start, watch: Watching
+) -> None:
+    stage = place()
+    stage.challenge(stage.window(label=1), models.positive)
+    deposed = stage.challenge(stage.window(label=0), models.negative)
+    evaluator = start(stage)
+    evaluator.until_entry(2)
+    stage.curate(LOOKED_AT + 50, label=1)
+    watcher = watch(stage, own_process=True)
+    watcher.until(lambda: watcher.metric("watch_rollbacks_asked_total") == 1)
+    evaluator.until_entry(3)
     stage.publish(deposed)
     later = stage.challenge(stage.window(label=0), models.negative)
     evaluator.until_entry(4)
     assert [version for _, version, _, _ in stage.story()] == ["1", "2", "1", later.version]
-    assert len(commands(stage)) == 1
 
 
 def test_reviews_that_the_champion_was_chosen_with_prove_nothing(
-    place: Callable[..., Stage], models: Models, start: Start, watch: Watching
+    place: Callable[..., Stage], models: Models, watch: Watching
 ) -> None:
     stage = place()
-    two_champions(stage, models, start)
+    two_champions(stage, models)
     stage.curate(49, label=1)
     watcher = watch(stage)
     watcher.until(lambda: watcher.metric("monitor_waiting_rows") == 49)
@@ -125,23 +153,18 @@ def test_reviews_that_the_champion_was_chosen_with_prove_nothing(
     assert commands(stage) == []
 
 
-def test_no_more_rollbacks_a_day_than_allowed(
-    place: Callable[..., Stage], models: Models, start: Start, watch: Watching
-) -> None:
+def test_no_more_rollbacks_a_day_than_allowed(place: Callable[..., Stage], models: Models, watch: Watching) -> None:
     stage = place(rollbacks_per_day=0)
-    two_champions(stage, models, start)
+    two_champions(stage, models)
     stage.curate(50, label=1)
     watcher = watch(stage)
     watcher.until(lambda: watcher.metric("watch_rollbacks_held_info") == 1)
     assert commands(stage) == []
 
 
-def test_drift_asks_for_the_window_that_holds_it(
-    place: Callable[..., Stage], models: Models, start: Start, watch: Watching
-) -> None:
+def test_drift_asks_for_the_window_that_holds_it(place: Callable[..., Stage], models: Models, watch: Watching) -> None:
     stage = place(trust_floor=0.0)
-    stage.challenge(stage.window(label=1), models.positive)
-    start(stage).until_entry(1)
+    stage.send_all(MODELS_DECISIONS, [promotion(1, stage.register(stage.window(), models.positive), None)])
     stage.curate(1000, label=1)
     stage.curate(500, label=0)
     watcher = watch(stage)
@@ -166,43 +189,33 @@ KILLS = [
 ]
 
 
-@pytest.mark.parametrize(("owner", "call", "when"), KILLS, ids=lambda value: getattr(value, "__name__", value))
-def test_a_killed_monitor_counts_every_review_and_every_label_once(
-    place: Callable[..., Stage],
-    models: Models,
-    start: Start,
-    watch: Watching,
-    monkeypatch: pytest.MonkeyPatch,
-    owner: type,
-    call: str,
-    when: str,
+def test_a_monitor_that_is_killed_again_and_again_counts_every_review_and_every_label_once(
+    place: Callable[..., Stage], models: Models, watch: Watching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = place(batch_rows=1, rollbacks_per_day=0)
-    two_champions(stage, models, start)
-    stage.send_all(PREDICTIONS_SERVED, [served(number) for number in range(10)])
-    for number in range(10):
-        stage.curate(1, label=number % 2, prediction_id=f"p{number}")
-    stage.curate(90, label=0)
-    first = watch(stage)
-    with monkeypatch.context() as patch:
-        patch.setattr(owner, call, dying(getattr(owner, call), when))
-        with pytest.raises(Killed):
-            first.until(lambda: False)
-    first.close()
-    second = watch(stage)
-    second.until(lambda: second.metric("prequential_rows") >= 100)
-    second.turn(3)
-    assert second.metric("prequential_rows") == 100
-    assert second.metric("prequential_accuracy_ratio", model="champion", span="reign") == 0.95
-    assert second.metric("prequential_accuracy_ratio", model="previous", span="reign") == 0.05
-    assert second.metric("served_accuracy_ratio", version="1") == 0.5
-    repeated = sum(second.metric("feedback_joined_total", outcome=kind.value) for kind in (FeedbackOutcome.REPEATED,))
-    assert repeated == 0
+    two_champions(stage, models)
+    for owner, call, when in KILLS:
+        stage.curate(9, label=0)
+        stage.send_all(PREDICTIONS_SERVED, [served(call + when)])
+        stage.curate(1, label=1, prediction_id=call + when)
+        killed = watch(stage)
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, call, dying(getattr(owner, call), when))
+            with pytest.raises(Killed):
+                killed.until(lambda: False)
+        killed.close()
+    last = watch(stage)
+    last.until(lambda: last.metric("prequential_rows") >= 10 * len(KILLS))
+    last.turn(3)
+    assert last.metric("prequential_rows") == 10 * len(KILLS)
+    assert last.metric("prequential_accuracy_ratio", model="champion", span="reign") == 0.9
+    assert last.metric("prequential_accuracy_ratio", model="previous", span="reign") == pytest.approx(0.1)
+    assert last.metric("served_accuracy_ratio", version="1") == 1.0
 
 
-def served(number: int) -> ServedPrediction:
+def served(name: str) -> ServedPrediction:
     return ServedPrediction(
-        prediction_id=f"p{number}",
+        prediction_id=name,
         version="1",
         text_sha256="0" * 64,
         label="positive",
