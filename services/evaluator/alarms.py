@@ -7,7 +7,7 @@ from services.evaluator.ledger import WATCH
 from services.evaluator.reign import Reign
 from services.evaluator.vigil import Alarm
 from shared.events import Command, CommandKind
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 
 
 def rollback(reign: Reign, alarm: Alarm, settings: MonitorSettings, now: datetime) -> Command:

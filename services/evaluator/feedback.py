@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from services.evaluator.quarantine import Tally
 from shared.events import ServedPrediction
 from shared.metrics import FeedbackOutcome
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS served (

@@ -8,7 +8,7 @@ from services.evaluator.lookout import Lookout
 from services.evaluator.notebook import Notebook
 from services.evaluator.reign import Reign
 from shared.metrics import MonitorMetrics, Span
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 
 PERIOD_SECONDS = 5.0
 

@@ -12,7 +12,7 @@ from services.evaluator.reign import Reign
 from services.evaluator.shadow import Answers, Questions, Shadow
 from services.evaluator.vigil import Vigil
 from shared.metrics import Role
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 
 log = structlog.get_logger("lookout")
 

@@ -15,7 +15,7 @@ import structlog
 
 from services.evaluator.feedback import Feedback
 from services.evaluator.pool import text_key
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 
 log = structlog.get_logger("notebook")
 

@@ -12,7 +12,7 @@ from services.evaluator.drift import Drift, ErrorDrift
 from services.evaluator.prequential import Prequential
 from services.evaluator.watch import Watch
 from shared.metrics import Role
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class InlineShadow:
 def place(broker: Broker, mlflow_server: MlflowServer, topic_prefix: str, home: Any) -> Callable[..., Stage]:
     """Makes a stage whose pool is one window, so that every window can have a champion of its own."""
     return lambda **monitor: Stage(
-        broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home, pool_rows=ROWS, **monitor
+        broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home, pool_rows=ROWS, monitor=monitor
     )
 
 

@@ -8,7 +8,7 @@ from services.evaluator.reign import Reign
 from services.evaluator.vigil import Alarm
 from shared.events import CommandKind
 from shared.metrics import Role
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 from tests.unit.evaluator.builders import DIGEST, NOW
 
 REIGN = Reign(

@@ -15,7 +15,7 @@ from services.evaluator.feedback import Answered, Feedback
 from services.evaluator.quarantine import Tally
 from shared.events import ServedPrediction
 from shared.metrics import FeedbackOutcome
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 from tests.unit.evaluator.builders import DIGEST, NOW
 
 HOUR = 3600.0

@@ -14,7 +14,7 @@ from services.evaluator.quarantine import Tally
 from services.evaluator.reign import Reign
 from services.evaluator.shadow import Answers, Questions
 from shared.metrics import Role
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 
 OLD, NEW = Model("1", "1" * 64), Model("2", "2" * 64)
 TRUTH = 1

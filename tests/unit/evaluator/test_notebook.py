@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.evaluator.notebook import Notebook
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 
 TOPIC = "reviews.curated"
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from services.evaluator.vigil import Alarm, Vigil
 from shared.metrics import Role
-from shared.settings import MonitorSettings
+from shared.monitor_settings import MonitorSettings
 
 ACCURACY, DISCORDANCE = 0.85, 0.10
 Rows = NDArray[np.bool_]
