@@ -18,7 +18,7 @@ from services.evaluator.exam import Model, Unavailable
 from shared.processes import die_with_parent
 from shared.settings import Settings
 
-# Of two cores, watching takes what serving and training leave.
+# Watching takes what serving and training leave; by default one thread, too.
 NICENESS = 10
 
 
@@ -68,6 +68,11 @@ class ShadowProcess:
     def is_busy(self) -> bool:
         """Whether a batch is under way."""
         return self._busy_since is not None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None without a child."""
+        return None if self._child is None else self._child[0].pid
 
     def ask(self, questions: Questions) -> None:
         """Begins a batch, and the process if there is none."""
@@ -139,8 +144,7 @@ def _serve(settings: Settings, connection: Connection, parent: int) -> None:
     from shared.registry import Registry
 
     configure_logging(settings.service, "evaluator.shadow")
-    if settings.model.threads is not None:
-        use_threads(settings.model.threads)
+    use_threads(settings.model.threads or 1)
     models = ShadowModels(settings, Registry(settings))
     while True:
         try:
