@@ -343,7 +343,11 @@ class Command(Event):
     ce_type: ClassVar[str] = "tidemill.control.command"
     command_id: str
     kind: CommandKind
-    target: str | None = Field(None, description="Window id or version; null: the open window / the version before.")
+    target: str | None = Field(
+        None,
+        description="Window id or version; null: the open window / the version before. Drift: the offset in "
+        "`reviews.curated` that showed it.",
+    )
     against: str | None = Field(None, description="A rollback only while this version is champion; null: whichever is.")
     who: str = Field(min_length=1)
     why: str = Field(min_length=1)

@@ -43,6 +43,38 @@ class SwapOutcome(StrEnum):
     FAILED = "failed"
 
 
+class FeedbackOutcome(StrEnum):
+    """What became of a label that names a served answer, or of an answer that waited for one."""
+
+    JOINED = "joined"
+    LATE = "late"
+    REPEATED = "repeated"
+    UNMATCHED = "unmatched"
+    UNANSWERED = "unanswered"
+
+
+class Role(StrEnum):
+    """Who is scored on fresh reviews."""
+
+    CHAMPION = "champion"
+    PREVIOUS = "previous"
+    ANCHOR = "anchor"
+
+
+class Span(StrEnum):
+    """How far back a figure looks."""
+
+    REIGN = "reign"
+    RECENT = "recent"
+
+
+class InputTrait(StrEnum):
+    """What of the texts may drift."""
+
+    LENGTH = "length"
+    VOCABULARY = "vocabulary"
+
+
 def _start_at_zero(metric: Counter, values: type[StrEnum]) -> Counter:
     for value in values:
         metric.labels(value.value)
@@ -193,6 +225,79 @@ class EvaluatorMetrics:
             "One candidate from arrival to decision.",
             buckets=(0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900),
             registry=registry,
+        )
+
+
+class MonitorMetrics:
+    """What is in service, on reviews that it has never seen."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.accuracy = Gauge(
+            "tidemill_prequential_accuracy_ratio",
+            "Right answers on fresh labelled reviews, before anything learns from them: since the champion's "
+            "promotion, or on the latest evaluator.monitor.recent_rows.",
+            ["model", "span"],
+            registry=registry,
+        )
+        self.rows = Gauge(
+            "tidemill_prequential_rows", "Fresh labelled reviews behind it, since the promotion.", registry=registry
+        )
+        self.waiting = Gauge(
+            "tidemill_monitor_waiting_rows",
+            "Fresh reviews not scored yet, of the next batch. At its bound for long: lower evaluator.monitor.sample.",
+            registry=registry,
+        )
+        self.evidence = Gauge(
+            "tidemill_watch_evidence_ratio",
+            "Evidence that the champion is worse than an earlier version, as a share of what rolls it back.",
+            ["model"],
+            registry=registry,
+        )
+        self.distrusted = Gauge(
+            "tidemill_watch_distrusted_rows",
+            "Fresh reviews that count for nothing, since no model got most of their batch right. Look at the labels.",
+            registry=registry,
+        )
+        self.rollbacks_asked = Counter(
+            "tidemill_watch_rollbacks_asked_total", "Champions proven worse and asked to go.", registry=registry
+        )
+        self.rollbacks_held = Gauge(
+            "tidemill_watch_rollbacks_held_info",
+            "1 while a champion is proven worse, and evaluator.monitor.rollbacks_per_day keeps it.",
+            registry=registry,
+        )
+        self.drifts = Counter(
+            "tidemill_drifts_total", "Times the champion's errors rose by more than chance explains.", registry=registry
+        )
+        self.input_drift = Gauge(
+            "tidemill_input_drift_ratio",
+            "Distance of the latest labelled texts from those before the champion's promotion; 0: the same, 1: nothing "
+            "in common.",
+            ["trait"],
+            registry=registry,
+        )
+        self.feedback = _start_at_zero(
+            Counter(
+                "tidemill_feedback_joined_total",
+                "Labels of served answers by what became of them, and answers that stayed without.",
+                ["outcome"],
+                registry=registry,
+            ),
+            FeedbackOutcome,
+        )
+        self.served_accuracy = Gauge(
+            "tidemill_served_accuracy_ratio",
+            "Right answers among the served ones whose labels came, of those kept.",
+            ["version"],
+            registry=registry,
+        )
+        self.expected_accuracy = Gauge(
+            "tidemill_expected_accuracy_ratio",
+            "Accuracy of the latest served answers as their calibrated scores promise, without any label.",
+            registry=registry,
+        )
+        self.answer_share = Gauge(
+            "tidemill_answer_share_ratio", "Of the latest served answers, by label.", ["label"], registry=registry
         )
 
 

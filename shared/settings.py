@@ -21,6 +21,7 @@ from pydantic_settings import (
 from shared.errors import ConfigurationError
 from shared.events import SplitRecord
 from shared.gate_settings import GateSettings as GateSettings
+from shared.monitor_settings import MonitorSettings
 from shared.section import Section
 
 CONFIG_VARIABLE = "TIDEMILL_CONFIG"
@@ -335,6 +336,7 @@ class EvaluatorSettings(Section):
     """Scoring and the ledger."""
 
     gate: GateSettings = GateSettings()
+    monitor: MonitorSettings = MonitorSettings()
     assert_alias_seconds: float = Field(30.0, gt=0, description="Between comparisons of the alias with the ledger.")
     attempts: int = Field(3, ge=1, description="To load a candidate, before it is rejected as unusable.")
     timeout_seconds: float = Field(3600.0, gt=0, description="Scoring that runs longer is ended: a failed attempt.")

@@ -4,21 +4,24 @@ Nothing waits for long: models are scored in another process while the loop goes
 rollback is heard at once. One evaluator a stream: a second one fences the first.
 """
 
+import argparse
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from enum import StrEnum
 from typing import TypeVar
 
 import structlog
 
+from services.evaluator import monitor
 from services.evaluator.alias import assert_alias, move_alias, show_challenger
 from services.evaluator.exam import Exam
 from services.evaluator.housekeeping import Housekeeping
 from services.evaluator.launcher import Scoring, ScoringProcess
 from services.evaluator.ledger import Ledger
 from services.evaluator.trial import Desk, Stage, Trial
-from services.evaluator.verdicts import refused, rollback_target, rolled_back
+from services.evaluator.verdicts import objection, refused, rollback_target, rolled_back
 from services.evaluator.windows import WindowBook
 from shared.archive import Archive
 from shared.envelope import AnyEvent, decode, trace_parent
@@ -48,7 +51,7 @@ log = structlog.get_logger("evaluator")
 
 Client = TypeVar("Client", TransactionalProducer, Follower)
 
-ROLE = "evaluator"
+NAME = ROLE = "evaluator"
 # Candidates in memory beyond which no more are read. A rollback behind them is read later.
 MOST_WAITING = 100
 
@@ -177,6 +180,9 @@ class Evaluator:
         return command.command_id in self._ledger.answered_commands
 
     def _rollback(self, command: Command) -> tuple[Decision, ...]:
+        watch_per_day = self._settings.evaluator.monitor.rollbacks_per_day
+        if reason := objection(self._ledger, command, watch_per_day, utc_now()):
+            return (refused(self._ledger, command, reason, utc_now()),)
         target = rollback_target(self._ledger, command)
         if target is None:
             wanted = command.target or "the version before"
@@ -311,6 +317,17 @@ def _read_event(model: type[AnyEvent], record: Record) -> AnyEvent | None:
         return None
 
 
+class Role(StrEnum):
+    """What a process does."""
+
+    EVALUATOR = "evaluator"
+    MONITOR = "monitor"
+
+
 def main() -> None:
-    """Runs the service."""
-    run_service("evaluator", {"evaluator": build})
+    """Runs the service: both parts, or one."""
+    parser = argparse.ArgumentParser(prog="python -m services.evaluator", description=__doc__)
+    parser.add_argument("--role", type=Role, choices=list(Role), help="run this part only; default: both")
+    role = parser.parse_args().role
+    builds = {Role.EVALUATOR: build, Role.MONITOR: monitor.build}
+    run_service(NAME, {part.value: builds[part] for part in ([role] if role else Role)})

@@ -6,12 +6,15 @@ before it; a ledger that contradicts itself is never guessed at.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Self
 
 from shared.errors import LedgerCorruptError
 from shared.events import Command, CommandKind, Decision, Verdict
 
 _SETTLING = (Verdict.PROMOTE, Verdict.REJECT)
+# Who rolls back when nobody does; what people order bears their names.
+WATCH = "watch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Ledger:
         waiting: The latest entry of every undecided challenger, in the order of their arrival.
         anchors: Versions that were proven better than the anchor before them, the one in force last.
         decided_versions: Versions with an entry; `settled_versions`: those that no further entry may be about.
+        watch_rollbacks: When the watch rolled back.
     """
 
     number: int = 0
@@ -37,6 +41,7 @@ class Ledger:
     answered_commands: frozenset[str] = frozenset()
     distrusted: frozenset[str] = frozenset()
     released: frozenset[str] = frozenset()
+    watch_rollbacks: tuple[datetime, ...] = ()
 
     @classmethod
     def of(cls, decisions: Iterable[Decision], commands: Iterable[Command] = ()) -> Self:
@@ -103,6 +108,10 @@ class Ledger:
             ledger = ledger.after(decision)
         return ledger
 
+    def rollbacks_by_watch(self, since: datetime) -> int:
+        """How many rollbacks nobody ordered, after a moment."""
+        return sum(moment > since for moment in self.watch_rollbacks)
+
     def after(self, decision: Decision) -> Self:
         """The ledger with one more entry.
 
@@ -119,6 +128,8 @@ class Ledger:
             answered_commands=self.answered_commands | _given(decision.command_id),
             distrusted=self.distrusted | (_given(decision.window_id) if decision.quarantined else frozenset()),
         )
+        if decision.verdict is Verdict.ROLLBACK and decision.decided_by == WATCH:
+            return replace(added, watch_rollbacks=(*added.watch_rollbacks, decision.decided_at))
         if decision.verdict is Verdict.ROLLBACK or decision.version is None:
             return added
         promotions = {decision.version: decision} if decision.verdict is Verdict.PROMOTE else {}

@@ -1,17 +1,19 @@
 """Writes ledger entries: what the gate said, what failed before it, and what an operator ordered. Pure."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from services.evaluator.exam import CHALLENGER, Exam, waiting_role
 from services.evaluator.gate import Challenge, ProbeResult, Ruling, decide
-from services.evaluator.ledger import Ledger
+from services.evaluator.ledger import WATCH, Ledger
 from services.evaluator.quarantine import QuarantineVerdict
 from services.evaluator.suites import Weighed
 from services.evaluator.waiting import Settled, settle_sitting
 from shared.events import Candidate, CandidateStatus, Command, Decision, Score, Verdict
 from shared.settings import GateSettings
+
+_DAY = timedelta(days=1)
 
 
 def judged(
@@ -141,6 +143,15 @@ def rollback_target(ledger: Ledger, command: Command) -> str | None:
     """The version that a rollback leads to; None if there is none that was champion before this one."""
     target = ledger.previous_champion if command.target is None else command.target
     return target if target in ledger.promotions and target != ledger.champion else None
+
+
+def objection(ledger: Ledger, command: Command, watch_per_day: int, now: datetime) -> str | None:
+    """Why a rollback is out of place: it is about another champion, or the watch has rolled back enough for a day."""
+    if command.against not in (None, ledger.champion):
+        return f"version {command.against} is not the champion any more"
+    if command.who == WATCH and (done := ledger.rollbacks_by_watch(now - _DAY)) >= watch_per_day:
+        return f"the watch has rolled back {done} times within 24 hours, of at most {watch_per_day}"
+    return None
 
 
 def _next(ledger: Ledger, now: datetime, **fields: Any) -> Decision:

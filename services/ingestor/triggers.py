@@ -1,7 +1,7 @@
 """When the open window closes: pure rules over its counts and the time; nothing here waits or reads a clock.
 
 A window that nothing could be learned from (too few training rows, one class) waits, until it would be too large or too
-old. Drift has its name among the triggers; the monitor that raises it closes the window by a command.
+old. Drift has its name among the triggers; the monitor that sees it closes the window by a command.
 """
 
 from collections.abc import Sequence

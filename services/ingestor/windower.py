@@ -10,10 +10,10 @@ from services.ingestor.duplicates import DuplicateIndex, Signatures
 from services.ingestor.manifest import build_manifest
 from services.ingestor.open_window import OpenWindow, window_id
 from services.ingestor.split import check_same, is_split_conflict
-from services.ingestor.triggers import Closing, Triggers
+from services.ingestor.triggers import Closing, Triggers, not_trainable_because
 from shared.archive import WindowRow
 from shared.errors import LedgerCorruptError
-from shared.events import ClosedWindow, Command, CuratedReview, Snapshot, Trigger
+from shared.events import ClosedWindow, Command, CommandKind, CuratedReview, Snapshot, Trigger
 from shared.settings import IngestorSettings, StreamSettings
 from shared.text import NORMALISER_VERSION, canonical
 
@@ -71,10 +71,22 @@ class Windower:
         return self._triggers.look(self.window.counts(), now)
 
     def asked(self, command: Command) -> Closing | None:
-        """Why an operator closes the open window; None if it is empty or not the one that is meant."""
+        """Why the open window closes on order; None if it is empty, or not the one that is meant."""
+        if command.kind is CommandKind.DRIFT:
+            return self._drifted(command)
         if self.window_id is None or command.target not in (None, self.window_id):
             return None
         return Closing(Trigger.OPERATOR, f"{command.who}: {command.why} (command {command.command_id})")
+
+    def _drifted(self, command: Command) -> Closing | None:
+        """Only a window that holds what drifted, so that an order counts once, and that something can be learned from.
+
+        A window that is too small to learn from grows on: what it will learn then is the changed stream all the same.
+        """
+        is_ours = (command.target or "").isdecimal() and int(command.target or 0) >= self.window.first_offset >= 0
+        if not is_ours or not_trainable_because(self.window.counts(), self._settings.window.min_rows):
+            return None
+        return Closing(Trigger.DRIFT, f"{command.why} (command {command.command_id})")
 
     def signatures(self) -> Signatures:
         """What later windows need to know of this one."""

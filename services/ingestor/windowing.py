@@ -145,11 +145,11 @@ class WindowerLoop:
         self._windower.add(record.offset, review, trace_parent(record.headers))
 
     def _ordered_before(self, published_at: datetime) -> Closing | None:
-        """An operator's reason to close the window before a review that was curated after the order."""
+        """An order's reason to close the window before a review that was curated after it was given."""
         return self._order() if self._orders and self._orders[0].given_at < published_at else None
 
     def _ordered_now(self) -> Closing | None:
-        """An operator's reason to close the window, once every review before the order has been read."""
+        """An order's reason to close the window, once every review before it has been read."""
         return self._order() if self._orders and self._all_read() else None
 
     def _all_read(self) -> bool:
@@ -167,7 +167,7 @@ class WindowerLoop:
     def _close(self, producer: TransactionalProducer, closing: Closing) -> None:
         """Publishes the window once. Killed before step 3, it is read and cut again; after it, never."""
         windower, name = self._windower, str(self._windower.window_id)
-        ordered = closing.trigger is Trigger.OPERATOR
+        ordered = closing.trigger in (Trigger.OPERATOR, Trigger.DRIFT)
         # 1. content-addressed: writing twice is writing once
         snapshot = self._archive.write(name, list(windower.window.kept()), windower.signatures().to_bytes())
         manifest = windower.manifest(closing, snapshot, utc_now())
@@ -228,5 +228,5 @@ def _orders(records: Iterable[Record]) -> Iterator[_Order]:
         except UnreadableRecordError as error:
             log.warning("command_ignored", error=str(error))
             continue
-        if command.kind is CommandKind.CLOSE_WINDOW:
+        if command.kind in (CommandKind.CLOSE_WINDOW, CommandKind.DRIFT):
             yield _Order(command, record.published_at, record.offset + 1)

@@ -47,5 +47,6 @@ pre { overflow-x: auto; background: var(--shade); padding: .8rem; border-radius:
 code { font-size: .9em; }
 @media print {
   body { max-width: none; font-size: 11pt; } h2 { break-after: avoid; } tr, figure { break-inside: avoid; }
-  .wide { overflow: visible; } .chart { min-width: 0; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
+  .wide { overflow: visible; } .chart { min-width: 0; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 """

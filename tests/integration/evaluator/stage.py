@@ -1,7 +1,7 @@
 """A stream with real Kafka, MLflow and archive, where tests publish windows and candidates and turn the evaluator."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +21,10 @@ from shared.events import (
     ClosedWindow,
     Command,
     CommandKind,
+    CuratedReview,
     Decision,
     Event,
+    Origin,
     Side,
     SplitRecord,
     Trigger,
@@ -35,7 +37,14 @@ from shared.metrics import ServiceMetrics
 from shared.registry import Registry
 from shared.service import Context, Loop
 from shared.settings import Settings, load_settings
-from shared.topics import CONTROL_COMMANDS, MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED, Topic
+from shared.topics import (
+    CONTROL_COMMANDS,
+    MODELS_CANDIDATES,
+    MODELS_DECISIONS,
+    REVIEWS_CURATED,
+    WINDOWS_CLOSED,
+    Topic,
+)
 from tests.unit.evaluator.builders import lineage
 
 ROWS = 40
@@ -102,14 +111,26 @@ class Stage:
     """One stream."""
 
     def __init__(
-        self, bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path, pool_rows: int = 2000, **gate: Any
+        self,
+        bootstrap_servers: str,
+        tracking_uri: str,
+        prefix: str,
+        home: Path,
+        pool_rows: int = 2000,
+        monitor: Mapping[str, Any] | None = None,
+        **gate: Any,
     ) -> None:
         self.settings = load_settings(
             home=home,
             stream={"prefix": prefix},
             kafka={"bootstrap_servers": bootstrap_servers, "heartbeat_seconds": 0.2, "poll_seconds": 0.1},
             registry={"tracking_uri": tracking_uri, "attempts": 1, "keep_versions": 2},
-            evaluator={"gate": {"pool_rows": pool_rows} | gate, "assert_alias_seconds": 0.2, "attempts": 2},
+            evaluator={
+                "gate": {"pool_rows": pool_rows} | gate,
+                "assert_alias_seconds": 0.2,
+                "attempts": 2,
+                "monitor": monitor or {},
+            },
             model={"threads": 1, "device": "cpu"},
         )
         admin = Admin(self.settings)
@@ -117,7 +138,7 @@ class Stage:
         admin.close()
         self.registry = Registry(self.settings)
         self._archive = Archive(self.settings)
-        self._sequence = 0
+        self._sequence = self._curated = 0
 
     # What others publish
 
@@ -203,6 +224,18 @@ class Stage:
         )
         self._send(CONTROL_COMMANDS, command.command_id, command)
 
+    def curate(self, count: int, label: int = 1, **fields: Any) -> None:
+        """Publishes reviews as the curator would; no two are alike."""
+        first, self._curated = self._curated, self._curated + count
+        self.send_all(REVIEWS_CURATED, [curated(number, label, **fields) for number in range(first, first + count)])
+
+    def send_all(self, topic: Topic, events: Iterable[Event]) -> None:
+        """Publishes events in order."""
+        producer = Producer(self.settings, "stage")
+        for delivery in [producer.send(topic, "key", event) for event in events]:
+            delivery.wait(30)
+        producer.close()
+
     def _send(self, topic: Topic, key: str, event: Event) -> None:
         producer = Producer(self.settings, "stage")
         producer.send(topic, key, event).wait(30)
@@ -225,6 +258,20 @@ class Stage:
     def story(self) -> list[tuple[int, str | None, str, str | None]]:
         """(number, version, verdict, champion after) of every entry."""
         return [(entry.number, entry.version, entry.verdict.value, entry.champion_after) for entry in self.decisions()]
+
+
+def curated(number: int, label: int = 1, **fields: Any) -> CuratedReview:
+    """A review that no other is like."""
+    return CuratedReview(
+        id=str(number),
+        text=f"A review of film number {number}.",
+        label=label,
+        side=Side.TRAIN,
+        marked_test=False,
+        origin=Origin(partition=0, offset=number),
+        published_at=utc_now(),
+        **fields,
+    )
 
 
 class Running:

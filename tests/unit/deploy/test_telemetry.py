@@ -18,6 +18,7 @@ GROUPS = (
     metrics.IngestorMetrics,
     metrics.RetrainerMetrics,
     metrics.EvaluatorMetrics,
+    metrics.MonitorMetrics,
     metrics.ServerMetrics,
 )
 

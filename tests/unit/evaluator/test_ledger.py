@@ -1,13 +1,15 @@
 """The ledger adds up to one champion, and contradictions are found, never guessed away."""
 
+from datetime import timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.evaluator.ledger import Ledger
+from services.evaluator.ledger import WATCH, Ledger
 from shared.errors import LedgerCorruptError
 from shared.events import CommandKind, Decision, Verdict
-from tests.unit.evaluator.builders import command, decision, window_id
+from tests.unit.evaluator.builders import NOW, command, decision, window_id
 
 PROMOTE, REJECT, UNDECIDED, ROLLBACK = Verdict.PROMOTE, Verdict.REJECT, Verdict.UNDECIDED, Verdict.ROLLBACK
 
@@ -146,3 +148,18 @@ def test_any_lost_entry_is_noticed(verdicts: list[Verdict], gap: st.DataObject) 
     lost = gap.draw(st.integers(0, len(entries) - 2))
     with pytest.raises(LedgerCorruptError):
         Ledger.of([*entries[:lost], *entries[lost + 1 :]])
+
+
+def test_rollbacks_by_the_watch_are_counted_apart_from_those_of_people() -> None:
+    """And a version that the watch deposed was decided on, so that no entry can promote it again."""
+    ledger = Ledger.of(
+        [
+            *THREE_CHAMPIONS,
+            decision(4, ROLLBACK, "2", "3", decided_by=WATCH),
+            decision(5, ROLLBACK, "1", "2", decided_by="ann"),
+        ]
+    )
+    assert ledger.rollbacks_by_watch(since=NOW - timedelta(days=1)) == 1
+    assert ledger.rollbacks_by_watch(since=NOW) == 0
+    with pytest.raises(LedgerCorruptError, match="decides on its version again"):
+        ledger.after(decision(6, PROMOTE, "3", "1"))

@@ -1,16 +1,25 @@
 """Ledger entries: every one continues the ledger, and only a promotion or a rollback moves the champion."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from services.evaluator.comparison import Flips
 from services.evaluator.exam import CHALLENGER, waiting_role
 from services.evaluator.gate import Ruling, decide
-from services.evaluator.ledger import Ledger
+from services.evaluator.ledger import WATCH, Ledger
 from services.evaluator.quarantine import QuarantineVerdict
 from services.evaluator.suites import AnchorVerdict, Weighed
-from services.evaluator.verdicts import judged, refused, rollback_target, rolled_back, unusable, without_model
+from services.evaluator.verdicts import (
+    judged,
+    objection,
+    refused,
+    rollback_target,
+    rolled_back,
+    unusable,
+    without_model,
+)
 from shared.events import CandidateStatus, CommandKind, Decision, Verdict
 from shared.settings import GateSettings
 from tests.unit.evaluator.builders import DIGEST, NOW, candidate, challenge, command, decision, exam, window_id
@@ -150,3 +159,20 @@ def test_a_rollback_closes_the_cases_of_those_that_wait() -> None:
     assert (closed.version, closed.window_id, closed.verdict) == ("3", window_id(3), Verdict.REJECT)
     after = room.after_all((rollback, closed))
     assert (after.champion, after.waiting, "3" in after.settled_versions) == ("1", (), True)
+
+
+def test_a_rollback_meant_for_another_champion_is_objected_to() -> None:
+    order = command(ROLLBACK).model_copy(update={"against": "1"})
+    assert "version 1 is not the champion any more" in (objection(TWO_CHAMPIONS, order, 3, NOW) or "")
+    for against in ("2", None):
+        assert objection(TWO_CHAMPIONS, order.model_copy(update={"against": against}), 3, NOW) is None
+
+
+def test_the_watch_rolls_back_so_often_a_day_and_people_as_they_like() -> None:
+    ledger = TWO_CHAMPIONS.after(decision(3, Verdict.ROLLBACK, "1", "2", decided_by=WATCH))
+    watch, person = command(ROLLBACK).model_copy(update={"who": WATCH}), command(ROLLBACK)
+    assert objection(ledger, watch, 2, NOW) is None
+    assert "1 times within 24 hours, of at most 1" in (objection(ledger, watch, 1, NOW) or "")
+    assert objection(ledger, person, 1, NOW) is None
+    assert objection(ledger, watch, 1, NOW + timedelta(hours=25)) is None
+    assert objection(TWO_CHAMPIONS, watch, 0, NOW) is not None

@@ -155,6 +155,36 @@ def test_an_order_for_an_empty_or_another_window_has_no_effect() -> None:
     assert cutter.asked(command("w-0000000000")) is None
 
 
+def drift(offset: int | None) -> Command:
+    target = None if offset is None else str(offset)
+    return Command(
+        command_id="d1", kind=CommandKind.DRIFT, target=target, who="watch", why="errors rose", issued_at=NOON
+    )
+
+
+def test_drift_closes_the_window_that_holds_it_early() -> None:
+    cutter = windower()
+    feed(cutter, *four()[:3], first=10)
+    assert cutter.asked(drift(11)) == Closing(Trigger.DRIFT, "errors rose (command d1)")
+
+
+@pytest.mark.parametrize("offset", [9, None])
+def test_drift_that_an_earlier_window_holds_closes_no_other(offset: int | None) -> None:
+    """So an order that is given twice is carried out once."""
+    cutter = windower()
+    feed(cutter, *four()[:3], first=10)
+    assert cutter.asked(drift(offset)) is None
+
+
+def test_drift_closes_no_window_that_nothing_can_be_learned_from() -> None:
+    cutter = windower()
+    assert cutter.asked(drift(0)) is None
+    feed(cutter, review("alone"))
+    assert cutter.asked(drift(0)) is None
+    feed(cutter, review("of the same class"), first=1)
+    assert cutter.asked(drift(0)) is None
+
+
 def test_a_window_of_one_class_closes_at_its_bound_untrainable() -> None:
     cutter = windower()
     for offset in range(7):
