@@ -16,8 +16,8 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from shared.errors import ArchiveUnavailableError, SnapshotError, TidemillError
-from shared.events import Side, Snapshot
+from shared.errors import ArchiveUnavailableError, SnapshotError, SnapshotMissingError, TidemillError
+from shared.events import CuratedReview, Side, Snapshot
 from shared.settings import Settings
 
 WINDOWS = "windows"
@@ -59,6 +59,24 @@ class WindowRow(NamedTuple):
     published_at: datetime
     signature: bytes | None
 
+    @classmethod
+    def of(cls, offset: int, review: CuratedReview) -> "WindowRow":
+        """The row of a curated review that is kept, by its offset in `reviews.curated`."""
+        return cls(
+            offset=offset,
+            id=review.id,
+            text=review.text,
+            label=review.label,
+            side=review.side,
+            source=review.source,
+            created_at=review.created_at,
+            prediction_id=review.prediction_id,
+            origin_partition=review.origin.partition,
+            origin_offset=review.origin.offset,
+            published_at=review.published_at,
+            signature=None,
+        )
+
 
 class Archive:
     """One stream's snapshots below `settings.archive_url`. Written once, verified at every reading."""
@@ -92,7 +110,7 @@ class Archive:
         """The rows in the order of writing, after the file's size and digest were verified.
 
         Raises:
-            SnapshotError: The file is missing, altered, or not a window.
+            SnapshotError: The file is missing (SnapshotMissingError), altered, or not a window.
             ArchiveUnavailableError: The store could not be read.
         """
         return _to_rows(self.columns(snapshot, SCHEMA.names))
@@ -160,7 +178,7 @@ class Archive:
                 data: bytes = self._store.cat_file(self._full(snapshot.path))
             except FileNotFoundError as error:
                 self._refuse_lost_root()
-                raise SnapshotError(
+                raise SnapshotMissingError(
                     f"{self._named(snapshot)} is missing: expected {snapshot.size_bytes} bytes with SHA-256 "
                     f"{snapshot.sha256}, found no file; restore it from a copy"
                 ) from error

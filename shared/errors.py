@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     OUTCOME_UNKNOWN = 4
     UNREACHABLE = 5
     CORRUPT = 6
+    DIFFERENT = 7
 
 
 class TidemillError(Exception):
@@ -50,6 +51,10 @@ class UnreadableRecordError(RecordError):
 
 class SnapshotError(RecordError):
     """A window's snapshot is missing, altered or not a window."""
+
+
+class SnapshotMissingError(SnapshotError):
+    """There is no file where a window's snapshot should be."""
 
 
 class ModelError(RecordError):

@@ -138,6 +138,15 @@ class Registry:
         status = "FAILED" if failed else "FINISHED"
         self._calls.repeated(f"ending run {run_id}", lambda: self._client.set_terminated(run_id, status))
 
+    def fetch(self, run_id: str, name: str, folder: Path) -> Path:
+        """Brings a file or folder of the run's artifacts into an existing folder; returns where it lies.
+
+        Raises:
+            RegistryRefusedError: The run has no such artifact.
+        """
+        doing = f"downloading {name} of run {run_id}"
+        return Path(self._calls.transferring(doing, lambda: self._client.download_artifacts(run_id, name, str(folder))))
+
     def upload_model(self, run_id: str, folder: Path) -> str:
         """Keeps an MLflow-format folder among the run's artifacts; returns its URI. Repeating overwrites."""
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):

@@ -13,6 +13,7 @@ from services.control import audit as audits
 from services.control import explain as explanations
 from services.control import history, orders, pages
 from services.control import publish as publishing
+from services.control import reproduce as reproducing
 from services.control import stack as stacks
 from services.control.output import console, errors, print_json, show_facts, show_rows
 from services.control.session import RefusedError, Session
@@ -264,6 +265,22 @@ def explain(
         print_json(facts)
     else:
         console.print(explanations.picture(facts))
+
+
+@app.command()
+def reproduce(
+    context: typer.Context, version: Annotated[str, typer.Argument(help="Model version.")], as_json: AsJson = False
+) -> None:
+    """Train a version again from its record. Exit code 7 if it does not come out bit-identical."""
+    try:
+        report = reproducing.reproduce(session_of(context).settings, version)
+    except reproducing.FailedError as failed:
+        raise typer.Exit(failed.exit_code) from failed
+    if as_json:
+        print_json(report)
+    else:
+        console.print(reproducing.picture(report))
+    raise typer.Exit(reproducing.exit_code(report))
 
 
 @app.command()

@@ -63,7 +63,7 @@ class Windower:
             raise LedgerCorruptError(f"reviews.curated@{offset} has label {review.label}; known: {list(self._labels)}")
         conflict = is_split_conflict(review.side, review.marked_test)
         seen = self._known.observe(canonical(review.text), review.label, conflict)
-        self.window.add(_row(offset, review), seen.set_aside, seen.overturned)
+        self.window.add(WindowRow.of(offset, review), seen.set_aside, seen.overturned)
         self.window.trace_parent = trace_parent
 
     def due(self, now: datetime | None) -> Closing | None:
@@ -111,20 +111,3 @@ class Windower:
         self._sequence += 1
         self._known.next_window()
         self.window = OpenWindow(len(self._labels))
-
-
-def _row(offset: int, review: CuratedReview) -> WindowRow:
-    return WindowRow(
-        offset=offset,
-        id=review.id,
-        text=review.text,
-        label=review.label,
-        side=review.side,
-        source=review.source,
-        created_at=review.created_at,
-        prediction_id=review.prediction_id,
-        origin_partition=review.origin.partition,
-        origin_offset=review.origin.offset,
-        published_at=review.published_at,
-        signature=None,
-    )

@@ -40,11 +40,15 @@ class Preparation:
         run = self._runs.of(windows)
         plan = run.plan() or self._planned(run, windows, history, wait)
         if run.result() is None:
-            self._write_rows(run, plan)
-            folders = self._parents.folders(plan.start.parents) or (self._machine.base_folder,)
-            setup = JobSetup(start_folders=folders, threads=self._settings.model.threads)
-            run.write(run.setup_file, setup)
+            self.furnish(run, plan)
         return run
+
+    def furnish(self, run: RunFolder, plan: Plan) -> None:
+        """Gives a run what its job works on: the plan's rows and weights. Raises as `prepare` does."""
+        self._write_rows(run, plan)
+        folders = self._parents.folders(plan.start.parents) or (self._machine.base_folder,)
+        setup = JobSetup(start_folders=folders, threads=self._settings.model.threads)
+        run.write(run.setup_file, setup)
 
     def _planned(self, run: RunFolder, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> Plan:
         earlier = eligible(history.windows.values(), windows[0].sequence, history.quarantined())
