@@ -15,6 +15,7 @@ from services.control import history, orders, pages
 from services.control import publish as publishing
 from services.control import reproduce as reproducing
 from services.control import stack as stacks
+from services.control.backtest.policy import LearnerName, current_policy, read_policy
 from services.control.output import console, errors, print_json, show_facts, show_rows
 from services.control.session import RefusedError, Session
 from shared.errors import ExitCode, FatalError, TidemillError
@@ -281,6 +282,31 @@ def reproduce(
     else:
         console.print(reproducing.picture(report))
     raise typer.Exit(reproducing.exit_code(report))
+
+
+@app.command()
+def backtest(
+    context: typer.Context,
+    policy: Annotated[list[Path] | None, typer.Option(help="TOML like tidemill.toml; may be given again.")] = None,
+    learner: Annotated[
+        LearnerName, typer.Option(help="linear: a look in seconds. model: the real one.")
+    ] = LearnerName.LINEAR,
+    out: Annotated[Path | None, typer.Option(help="Folder for table and picture. Default: in the home.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay the recorded windows under other triggers, replay, start and gate settings, beside the current ones."""
+    from services.control.backtest import run as backtesting  # loads what draws and judges, which takes seconds
+
+    settings = session_of(context).settings
+    policies = [current_policy(settings), *(read_policy(file, settings) for file in policy or ())]
+    results = backtesting.backtest(settings, history.windows(settings), policies, learner)
+    folder = out or settings.home / backtesting.FOLDER / backtesting.RESULTS
+    summaries, table, picture = backtesting.write(results, folder)
+    if as_json:
+        print_json({"table": summaries, "results": str(table), "picture": str(picture)})
+        return
+    show_rows(f"policies, learned by {learner.value}", [summary.model_dump() for summary in summaries], as_json=False)
+    console.print(f"Everything: {table}\nPicture: {picture}", soft_wrap=True)
 
 
 @app.command()

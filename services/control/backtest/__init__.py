@@ -1,0 +1,1 @@
+"""`tidemill backtest`: recorded windows once more, under other settings, offline."""

@@ -1,0 +1,98 @@
+"""The real learner: the configured base, trained by the retrainer's own job."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.control.backtest.lesson import Lesson
+from services.retrainer.plan import DecisionWait, Hardware, Plan, StartPoint, make_plan
+from services.retrainer.runs import JobSetup, RunFolder
+from shared.classifier.base import open_base
+from shared.classifier.digest import model_digest
+from shared.errors import TrainingError
+from shared.events import utc_now
+from shared.lineage import code_version
+from shared.settings import Settings
+
+JOB = "services.retrainer.job"
+MODEL, DIGEST = "model", "digest"
+LINES_SHOWN = 5
+
+
+class TransformerLearner:
+    """Trains and answers as the mill itself does."""
+
+    def __init__(self, settings: Settings) -> None:
+        from shared.classifier.precision import choose_device, choose_precision
+
+        self._settings = settings
+        self._base = open_base(settings.model.base, settings.cache_folder, settings.model.base_revision)
+        self._base_digest = model_digest(self._base)
+        device = choose_device(settings.model.device)
+        self._hardware = Hardware(device=device, precision=choose_precision(settings.training.precision, device))
+        self.name = f"model-{self._base_digest[:16]}-{self._hardware.device}-{self._hardware.precision}"
+
+    def train(self, lesson: Lesson, parent: Path | None, folder: Path) -> None:
+        """Writes the model into the folder.
+
+        Raises:
+            TrainingError: The job failed; the text has the last lines of its log.
+        """
+        workplace = Path(tempfile.mkdtemp(prefix=".job-", dir=folder.parent))
+        try:
+            run = self._run_folder(workplace, lesson, parent)
+            _do(run)
+            run.model.rename(folder / MODEL)
+        finally:
+            shutil.rmtree(workplace, ignore_errors=True)
+        (folder / DIGEST).write_text(model_digest(folder / MODEL))
+
+    def predict(self, folder: Path, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Probabilities of shape (n, k)."""
+        from shared.classifier.model import Classifier
+
+        classifier = Classifier.load(folder / MODEL, device=self._hardware.device)
+        return classifier.predict(texts, token_budget=self._settings.model.token_budget).probabilities
+
+    def _run_folder(self, workplace: Path, lesson: Lesson, parent: Path | None) -> RunFolder:
+        run = RunFolder(workplace)
+        run.write(run.plan_file, self._plan(lesson, parent))
+        for side, rows in lesson.rows.items():
+            run.write_rows(side.value, list(rows))
+        start = parent / MODEL if parent else self._base
+        run.write(run.setup_file, JobSetup(start_folder=start, threads=self._settings.model.threads))
+        return run
+
+    def _plan(self, lesson: Lesson, parent: Path | None) -> Plan:
+        return make_plan(
+            [lesson.window],
+            lesson.replay,
+            lesson.earlier,
+            start=StartPoint(
+                base=self._settings.model.base,
+                base_digest=self._base_digest,
+                version=parent.name if parent else None,
+                version_digest=(parent / DIGEST).read_text() if parent else None,
+            ),
+            training=lesson.training,
+            hardware=self._hardware,
+            decision_wait=DecisionWait(),
+            code_version=code_version(),
+            now=utc_now(),
+        )
+
+
+def _do(run: RunFolder) -> None:
+    command = [sys.executable, "-P", "-m", JOB, str(run.path), str(os.getpid())]
+    with run.log_file.open("wb") as log:
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False)
+    if run.result() is None:
+        lines = run.log_file.read_text(errors="replace").strip().splitlines()[-LINES_SHOWN:]
+        raise TrainingError(f"a training of the backtest ended with code {ended.returncode}: {' | '.join(lines)}")
