@@ -23,12 +23,9 @@ def right(answers: Floats, rows: Sequence[HeldOutRow] | Sequence[WindowRow]) -> 
 
 
 def rule(
-    flips: Flips, answers: Floats, rows: Sequence[HeldOutRow], against_baseline: bool, gate: GateSettings
+    champion: Floats, challenger: Floats, rows: Sequence[HeldOutRow], against_baseline: bool, gate: GateSettings
 ) -> Ruling:
-    """The gate's ruling.
-
-    Args: flips: all evidence so far. answers: the challenger's to `rows`, the latest held-out ones.
-    """
+    """The gate's ruling on a challenger, from both models' answers to the rows that decide about it."""
     from services.evaluator.metrics import score_all  # its library takes seconds to load
 
     labels = [row.label for row in rows]
@@ -36,8 +33,8 @@ def rule(
         Challenge(
             # A model that was just trained here has answered all of these rows.
             probe=ProbeResult(loaded=True, asked=max(1, len(rows)), answered=max(1, len(rows))),
-            flips=flips,
-            metrics=score_all(answers, labels) if labels else {},
+            flips=flips_between(champion, challenger, rows),
+            metrics=score_all(challenger, labels) if labels else {},
             against_baseline=against_baseline,
         ),
         gate,

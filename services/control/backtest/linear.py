@@ -5,6 +5,7 @@ is what trying many policies takes. It stands in for the real model where the
 question is about windows, replay, starts and gates; how well a model reads it cannot say.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -65,7 +66,7 @@ def _features(text: str) -> tuple[NDArray[np.int32], Floats]:
     grams = {*words, *(f"{one} {two}" for one, two in pairwise(words))}
     hashed = sorted({crc32(gram.encode()) % HASHES for gram in grams})
     opinion = COMPOUND * _analyzer().polarity_scores(text)["compound"]
-    values = [*[len(hashed) ** -0.5] * len(hashed), opinion, 1.0]
+    values = [*[1.0 / math.sqrt(len(hashed))] * len(hashed), opinion, 1.0] if hashed else [opinion, 1.0]
     return np.array([*hashed, HASHES, HASHES + 1], np.int32), np.array(values, np.float32)
 
 

@@ -1,7 +1,7 @@
 """One policy, from the first recorded window to the last: learn, judge, serve, as the mill would have."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from services.control.backtest.judging import Floats, flips_between, is_quarantined, right, rule
@@ -10,24 +10,29 @@ from services.control.backtest.policy import Policy
 from services.control.backtest.recording import Era
 from services.control.backtest.result import EraResult, Grid, PolicyResult, Promotion
 from services.control.backtest.store import Predict, Store, Trained
-from services.evaluator.comparison import Flips, evidence
 from services.evaluator.gate import Ruling
-from services.evaluator.pool import HeldOutRow, eligible, held_out, latest_rows
+from services.evaluator.pool import HeldOutRow, eligible, held_out, rows_since_birth
+from services.evaluator.waiting import Settled, settle_sitting
 from shared.archive import WindowRow
-from shared.events import Verdict
+from shared.events import ClosedWindow, Verdict
 
 BASELINE = "baseline"
-# Undecided challengers that wait for more evidence; one more crowds out the one with the least.
-WAITING = 2
 
 
 @dataclass(frozen=True)
 class Challenger:
-    """A model on trial, with the evidence so far and the rows that gave it."""
+    """A model on trial, and the window that it was born with."""
 
     key: str
-    window_id: str
-    flips: Flips
+    birth: ClosedWindow
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """A challenger that won, whom it replaced, and the rows that decided about it."""
+
+    challenger: Challenger
+    instead_of: str
     decided_on: frozenset[str]
 
 
@@ -39,7 +44,7 @@ class Rehearsal:
         self._champion = BASELINE
         self._waiting: list[Challenger] = []
         self._quarantined: set[str] = set()
-        self._promoted: list[tuple[Challenger, str]] = []
+        self._promoted: list[Promoted] = []
         self._serving: list[str] = []
 
     def run(self) -> PolicyResult:
@@ -48,7 +53,7 @@ class Rehearsal:
         return PolicyResult(
             policy=self._policy.name,
             eras=tuple(results),
-            promotions=tuple(self._judged(challenger, before) for challenger, before in self._promoted),
+            promotions=tuple(map(self._judged, self._promoted)),
             grid=self._grid(),
         )
 
@@ -62,12 +67,28 @@ class Rehearsal:
             verdict="not trainable",
             reasons=(era.window.not_trainable_because or "",) if not era.window.trainable else (),
         )
-        trained = self._train(place) if era.window.trainable else None
-        self._hear_waiting(place)
-        if trained is not None:
-            result = self._hear_new(place, trained, result)
+        if era.window.trainable:
+            result = self._learn(place, result)
         self._serving.append(self._champion)
         return result
+
+    def _learn(self, place: int, result: EraResult) -> EraResult:
+        """Trains the window's challenger, and has the gate hear it with those that wait."""
+        trained, window = self._train(place), self._eras[place].window
+        challenger = Challenger(trained.key, window)
+        distrusted = self._is_distrusted(place, challenger)
+        if distrusted:
+            self._quarantined.add(window.window_id)
+        settled = self._hear(place, challenger)
+        return result.model_copy(
+            update={
+                "verdict": settled.verdict.value,
+                "reasons": settled.reasons,
+                "quarantined": distrusted,
+                "training_seconds": trained.seconds,
+                "from_cache": trained.from_cache,
+            }
+        )
 
     def _train(self, place: int) -> Trained:
         training, era = self._policy.training, self._eras[place]
@@ -78,58 +99,38 @@ class Rehearsal:
         warm = self._policy.training.start == "champion" and self._champion != BASELINE
         return self._champion if warm else None
 
-    def _hear_waiting(self, place: int) -> None:
-        """Those who wait are judged with what the window's hold-out adds; a promotion clears the room."""
-        fresh, pool = self._hold_outs[place], self._pool(place)
-        for challenger in tuple(self._waiting):
-            if challenger not in self._waiting:
-                return
-            more = flips_between(self._to(self._champion, fresh), self._to(challenger.key, fresh), fresh)
-            keys = challenger.decided_on | {row.key for row in fresh}
-            self._waiting.remove(challenger)
-            self._settle(replace(challenger, flips=challenger.flips + more, decided_on=keys), pool)
+    def _is_distrusted(self, place: int, challenger: Challenger) -> bool:
+        if self._champion == BASELINE:
+            return False
+        rows = self._deciding(place, challenger)
+        window_id = challenger.birth.window_id
+        champion, answers = self._to(self._champion, rows), self._to(challenger.key, rows)
+        return is_quarantined(champion, answers, rows, window_id, self._policy.gate)
 
-    def _hear_new(self, place: int, trained: Trained, result: EraResult) -> EraResult:
-        window_id, pool = self._eras[place].window.window_id, self._pool(place)
-        champion, answers = self._to(self._champion, pool), self._to(trained.key, pool)
-        flips = flips_between(champion, answers, pool)
-        quarantined = self._champion != BASELINE and is_quarantined(
-            champion, answers, pool, window_id, self._policy.gate
-        )
-        if quarantined:
-            self._quarantined.add(window_id)
-        ruling = self._settle(Challenger(trained.key, window_id, flips, frozenset(row.key for row in pool)), pool)
-        return result.model_copy(
-            update={
-                "verdict": ruling.verdict.value,
-                "reasons": ruling.reasons,
-                "quarantined": quarantined,
-                "training_seconds": trained.seconds,
-                "from_cache": trained.from_cache,
-            }
-        )
+    def _hear(self, place: int, challenger: Challenger) -> Settled:
+        """One sitting: everybody on trial is compared with the champion, and at most one is promoted."""
+        on_trial = {each.key: each for each in (*self._waiting, challenger)}
+        rows = {key: self._deciding(place, each) for key, each in on_trial.items()}
+        rulings = {key: self._ruling(key, rows[key]) for key in on_trial}
+        settled = settle_sitting(rulings, self._policy.gate.waiting)
+        self._waiting = [each for key, each in on_trial.items() if settled[key].verdict is Verdict.UNDECIDED]
+        for key, each in on_trial.items():
+            if settled[key].verdict is Verdict.PROMOTE:
+                self._promoted.append(Promoted(each, self._champion, frozenset(row.key for row in rows[key])))
+                self._champion = key
+        return settled[challenger.key]
 
-    def _settle(self, challenger: Challenger, pool: Sequence[HeldOutRow]) -> Ruling:
-        """Promotes, has it wait, or drops it."""
-        answers = self._to(challenger.key, pool)
-        ruling = rule(challenger.flips, answers, pool, self._champion == BASELINE, self._policy.gate)
-        if ruling.verdict is Verdict.PROMOTE:
-            self._promoted.append((challenger, self._champion))
-            self._champion = challenger.key
-            self._waiting.clear()
-        elif ruling.verdict is Verdict.UNDECIDED:
-            self._waiting.append(challenger)
-            if len(self._waiting) > WAITING:
-                self._waiting.remove(min(self._waiting, key=lambda each: evidence(each.flips)))
-        return ruling
+    def _ruling(self, key: str, rows: Sequence[HeldOutRow]) -> Ruling:
+        champion, answers = self._to(self._champion, rows), self._to(key, rows)
+        return rule(champion, answers, rows, self._champion == BASELINE, self._policy.gate)
 
-    def _pool(self, place: int) -> tuple[HeldOutRow, ...]:
-        eras = {era.window.window_id: place for place, era in enumerate(self._eras)}
-        trusted = eligible(
-            [era.window for era in self._eras], self._eras[place].window.window_id, frozenset(self._quarantined)
-        )
-        hold_outs = (self._hold_outs[eras[window.window_id]] for window in trusted)
-        return latest_rows(hold_outs, self._policy.gate.pool_rows)
+    def _deciding(self, place: int, challenger: Challenger) -> tuple[HeldOutRow, ...]:
+        """The latest rows at its birth, and all that came since; nobody's that are distrusted, but for the newest's."""
+        newest = self._eras[place].window.window_id
+        windows = eligible([era.window for era in self._eras], newest, self._quarantined)
+        trusted = [window for window in windows if window.window_id not in self._quarantined]
+        held = [(window, self._hold_outs[window.sequence]) for window in trusted]
+        return tuple(rows_since_birth(held, challenger.birth.sequence, self._policy.gate.pool_rows).values())
 
     @cached_property
     def _hold_outs(self) -> list[tuple[HeldOutRow, ...]]:
@@ -143,20 +144,20 @@ class Rehearsal:
             return self._store.answers(model, texts)
         return self._store.answers(f"{BASELINE}-{self._policy.gate.baseline}", texts, self._baseline)
 
-    def _judged(self, challenger: Challenger, before: str) -> Promotion:
+    def _judged(self, promoted: Promoted) -> Promotion:
         """What the promotion did to rows that had no part in it: most of them came later."""
         rows = [
             row
             for hold_out in self._hold_outs
             for row in hold_out
-            if row.key not in challenger.decided_on and row.window_id not in self._quarantined
+            if row.key not in promoted.decided_on and row.window_id not in self._quarantined
         ]
-        delta = flips_between(self._to(before, rows), self._to(challenger.key, rows), rows).delta if rows else None
+        before, after = self._to(promoted.instead_of, rows), self._to(promoted.challenger.key, rows)
         return Promotion(
-            window_id=challenger.window_id,
-            model=challenger.key,
-            instead_of=before,
-            delta=delta,
+            window_id=promoted.challenger.birth.window_id,
+            model=promoted.challenger.key,
+            instead_of=promoted.instead_of,
+            delta=flips_between(before, after, rows).delta if rows else None,
             rows=len(rows),
         )
 
