@@ -4,19 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from services.control.backtest.judging import Floats, flips_between, is_quarantined, right, rule
+from services.control.backtest.judging import BASELINE, Floats, Sitting, right
 from services.control.backtest.lesson import make_lesson
 from services.control.backtest.policy import Policy
 from services.control.backtest.recording import Era
 from services.control.backtest.result import EraResult, Grid, PolicyResult, Promotion
 from services.control.backtest.store import Predict, Store, Trained
-from services.evaluator.gate import Ruling
-from services.evaluator.pool import HeldOutRow, eligible, held_out, rows_since_birth
+from services.evaluator.comparison import count_flips
+from services.evaluator.eras import era_rows, eras_of
+from services.evaluator.pool import HeldOutRow, eligible, first_rows_after, held_out, rows_since_birth
 from services.evaluator.waiting import Settled, settle_sitting
 from shared.archive import WindowRow
 from shared.events import ClosedWindow, Verdict
-
-BASELINE = "baseline"
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,8 @@ class Rehearsal:
 
     def __init__(self, policy: Policy, eras: Sequence[Era], store: Store, baseline: Predict) -> None:
         self._policy, self._eras, self._store, self._baseline = policy, eras, store, baseline
-        self._champion = BASELINE
+        self._champion = self._anchor = BASELINE
+        self._promoted_at = -1
         self._waiting: list[Challenger] = []
         self._quarantined: set[str] = set()
         self._promoted: list[Promoted] = []
@@ -76,10 +76,11 @@ class Rehearsal:
         """Trains the window's challenger, and has the gate hear it with those that wait."""
         trained, window = self._train(place), self._eras[place].window
         challenger = Challenger(trained.key, window)
-        distrusted = self._is_distrusted(place, challenger)
+        sitting, rows = self._sitting(place), self._deciding(place, challenger)
+        distrusted = sitting.is_distrusted(trained.key, rows, window.window_id)
         if distrusted:
             self._quarantined.add(window.window_id)
-        settled = self._hear(place, challenger)
+        settled = self._hear(place, self._sitting(place), challenger)
         return result.model_copy(
             update={
                 "verdict": settled.verdict.value,
@@ -99,38 +100,55 @@ class Rehearsal:
         warm = self._policy.training.start == "champion" and self._champion != BASELINE
         return self._champion if warm else None
 
-    def _is_distrusted(self, place: int, challenger: Challenger) -> bool:
-        if self._champion == BASELINE:
-            return False
-        rows = self._deciding(place, challenger)
-        window_id = challenger.birth.window_id
-        champion, answers = self._to(self._champion, rows), self._to(challenger.key, rows)
-        return is_quarantined(champion, answers, rows, window_id, self._policy.gate)
-
-    def _hear(self, place: int, challenger: Challenger) -> Settled:
-        """One sitting: everybody on trial is compared with the champion, and at most one is promoted."""
+    def _hear(self, place: int, sitting: Sitting, challenger: Challenger) -> Settled:
+        """Everybody on trial is compared with the champion, and at most one is promoted."""
         on_trial = {each.key: each for each in (*self._waiting, challenger)}
         rows = {key: self._deciding(place, each) for key, each in on_trial.items()}
-        rulings = {key: self._ruling(key, rows[key]) for key in on_trial}
-        settled = settle_sitting(rulings, self._policy.gate.waiting)
+        settled = settle_sitting({key: sitting.ruling(key, rows[key]) for key in on_trial}, self._policy.gate.waiting)
         self._waiting = [each for key, each in on_trial.items() if settled[key].verdict is Verdict.UNDECIDED]
+        if self._anchor != self._champion and sitting.moves_anchor(self._since_promotion(place)):
+            self._anchor = self._champion
         for key, each in on_trial.items():
             if settled[key].verdict is Verdict.PROMOTE:
-                self._promoted.append(Promoted(each, self._champion, frozenset(row.key for row in rows[key])))
-                self._champion = key
+                self._promote(place, each, frozenset(row.key for row in rows[key]))
         return settled[challenger.key]
 
-    def _ruling(self, key: str, rows: Sequence[HeldOutRow]) -> Ruling:
-        champion, answers = self._to(self._champion, rows), self._to(key, rows)
-        return rule(champion, answers, rows, self._champion == BASELINE, self._policy.gate)
+    def _promote(self, place: int, challenger: Challenger, decided_on: frozenset[str]) -> None:
+        self._promoted.append(Promoted(challenger, self._champion, decided_on))
+        self._champion, self._promoted_at = challenger.key, place
+        if self._anchor == BASELINE:
+            self._anchor = challenger.key  # the first champion has nothing before it to slide away from
+
+    def _sitting(self, place: int) -> Sitting:
+        window, gate = self._eras[place].window, self._policy.gate
+        windows = [era.window for era in self._eras]
+        eras = eras_of(windows, window.window_id, self._quarantined, gate.eras)
+        return Sitting(
+            ask=self._to,
+            champion=self._champion,
+            anchor=self._anchor,
+            eras={
+                name: era_rows((self._hold_outs[each.sequence] for each in members), gate.eras.rows)
+                for name, members in eras.items()
+            },
+            labels=window.label_names,
+            gate=gate,
+        )
 
     def _deciding(self, place: int, challenger: Challenger) -> tuple[HeldOutRow, ...]:
         """The latest rows at its birth, and all that came since; nobody's that are distrusted, but for the newest's."""
+        held, size = self._held(place), self._policy.gate.pool_rows
+        return tuple(rows_since_birth(held, challenger.birth.sequence, size).values())
+
+    def _since_promotion(self, place: int) -> tuple[HeldOutRow, ...]:
+        return tuple(first_rows_after(self._held(place), self._promoted_at, self._policy.gate.anchor_rows).values())
+
+    def _held(self, place: int) -> list[tuple[ClosedWindow, tuple[HeldOutRow, ...]]]:
+        """Hold-outs as of a window, the newest first, without those that are distrusted."""
         newest = self._eras[place].window.window_id
         windows = eligible([era.window for era in self._eras], newest, self._quarantined)
         trusted = [window for window in windows if window.window_id not in self._quarantined]
-        held = [(window, self._hold_outs[window.sequence]) for window in trusted]
-        return tuple(rows_since_birth(held, challenger.birth.sequence, self._policy.gate.pool_rows).values())
+        return [(window, self._hold_outs[window.sequence]) for window in trusted]
 
     @cached_property
     def _hold_outs(self) -> list[tuple[HeldOutRow, ...]]:
@@ -152,12 +170,12 @@ class Rehearsal:
             for row in hold_out
             if row.key not in promoted.decided_on and row.window_id not in self._quarantined
         ]
-        before, after = self._to(promoted.instead_of, rows), self._to(promoted.challenger.key, rows)
+        before, after = (right(self._to(model, rows), rows) for model in (promoted.instead_of, promoted.challenger.key))
         return Promotion(
             window_id=promoted.challenger.birth.window_id,
             model=promoted.challenger.key,
             instead_of=promoted.instead_of,
-            delta=flips_between(before, after, rows).delta if rows else None,
+            delta=count_flips(before, after).delta if rows else None,
             rows=len(rows),
         )
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.control.backtest.judging import BASELINE
 from services.control.backtest.linear import LinearLearner
 from services.control.backtest.policy import Policy
 from services.control.backtest.recording import cut
-from services.control.backtest.rehearsal import BASELINE, Rehearsal
+from services.control.backtest.rehearsal import Rehearsal
 from services.control.backtest.result import PolicyResult, summarise
 from services.control.backtest.store import Floats, Store
 from tests.unit.control.backtest.builders import policy, recording, row
