@@ -7,15 +7,25 @@ from dataclasses import dataclass
 
 from services.control.backtest.recording import Era
 from services.retrainer.plan import plan_seed, wanted_replay
-from services.retrainer.replay import build_policy, eligible, replay_quotas, sample
+from services.retrainer.replay import EarlierRow, build_policy, eligible, replay_quotas
 from services.retrainer.runs import TrainingRow
 from shared.archive import WindowRow
 from shared.events import ClosedWindow, Side
 from shared.settings import TrainingSettings
 
-# These say when and how often something is tried, not what comes of it.
+# These say from where, when and how often something is tried, not what comes of it.
 WITHOUT_EFFECT = frozenset(
-    {"start", "backlog", "attempts", "decision_wait_seconds", "timeout_seconds", "checkpoint_steps", "log_steps"}
+    {
+        "start",
+        "chain_floor",
+        "soup_versions",
+        "backlog",
+        "label_quality",
+        "attempts",
+        "decision_wait_seconds",
+        "timeout_seconds",
+        "log_steps",
+    }
 )
 
 
@@ -34,11 +44,11 @@ class Lesson:
         """The one that the retrainer would take."""
         return plan_seed(self.training.seed, self.window.sequence)
 
-    def content(self, parent: str | None) -> str:
-        """SHA-256, in hex, of everything that the result depends on; `parent` is the content of the start."""
+    def content(self, parents: Sequence[str]) -> str:
+        """SHA-256, in hex, of everything that the result depends on; `parents` are the contents of the start."""
         rows = {side.value: [(row.text, row.label) for row in content] for side, content in self.rows.items()}
         settings = self.training.model_dump(mode="json", exclude=set(WITHOUT_EFFECT))
-        facts = [parent, self.seed, self.window.label_names, settings, rows]
+        facts = [list(parents), self.seed, self.window.label_names, settings, rows]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -46,10 +56,10 @@ def make_lesson(era: Era, before: Sequence[Era], quarantined: frozenset[str], tr
     """The retrainer's plan for a window: all its training rows, and the share of earlier ones that the policy draws."""
     rows_of = {earlier.window.window_id: earlier for earlier in before}
     earlier = eligible((each.window for each in before), era.window.sequence, quarantined)
-    seed, policy = plan_seed(training.seed, era.window.sequence), build_policy(training.replay)
+    seed, policy = plan_seed(training.seed, era.window.sequence), build_policy(training.replay, training.seed)
     quotas = replay_quotas(earlier, policy, wanted_replay([era.window], training), seed)
     replay = {
-        window_id: sample(window_id, [row.offset for row in rows_of[window_id].of(Side.TRAIN)], count, seed)
+        window_id: policy.draw(window_id, _drawable(rows_of[window_id]), count, seed)
         for window_id, count in quotas.items()
     }
     sides = {
@@ -60,6 +70,10 @@ def make_lesson(era: Era, before: Sequence[Era], quarantined: frozenset[str], tr
         for side in (Side.TRAIN, Side.CALIBRATION, Side.VALIDATION)
     }
     return Lesson(era.window, replay, earlier, sides, training)
+
+
+def _drawable(era: Era) -> list[EarlierRow]:
+    return [EarlierRow(row.offset, row.label) for row in era.of(Side.TRAIN)]
 
 
 def _rows(

@@ -34,14 +34,15 @@ Floats = NDArray[np.float32]
 
 
 class LinearLearner:
-    """Softmax regression, warm-started from its parent; of the training settings it heeds epochs, replay and seed."""
+    """Softmax regression from its parents' average; of the training settings it heeds epochs, replay, start and seed."""
 
     name = "linear-1"
 
-    def train(self, lesson: Lesson, parent: Path | None, folder: Path) -> None:
+    def train(self, lesson: Lesson, parents: Sequence[Path], folder: Path) -> None:
         """Writes the weights into the folder."""
         rows = lesson.rows[Side.TRAIN]
-        weights = _read(parent) if parent else np.zeros((COLUMNS, len(lesson.window.label_names)), np.float32)
+        nothing = [np.zeros((COLUMNS, len(lesson.window.label_names)), np.float32)]
+        weights = np.mean([_read(parent) for parent in parents] or nothing, axis=0)
         inputs, truth = features([row.text for row in rows]), np.array([row.label for row in rows])
         fitted = fit(weights, inputs, truth, lesson.training.epochs, lesson.seed)
         np.savez_compressed(folder / WEIGHTS, weights=fitted)

@@ -1,7 +1,7 @@
 """One policy, from the first recorded window to the last: learn, judge, serve, as the mill would have."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from services.control.backtest.judging import BASELINE, Floats, Sitting, right
@@ -14,6 +14,7 @@ from services.evaluator.comparison import count_flips
 from services.evaluator.eras import era_rows, eras_of
 from services.evaluator.pool import HeldOutRow, eligible, first_rows_after, held_out, rows_since_birth
 from services.evaluator.waiting import Settled, settle_sitting
+from services.retrainer.start import WaitingChallenger, choose_start
 from shared.archive import WindowRow
 from shared.events import ClosedWindow, Verdict
 
@@ -24,6 +25,8 @@ class Challenger:
 
     key: str
     birth: ClosedWindow
+    delta: float | None = None
+    """Its edge over the champion, as last measured."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +99,25 @@ class Rehearsal:
         lesson = make_lesson(era, self._eras[:place], frozenset(self._quarantined), training)
         return self._store.trained(lesson, self._start())
 
-    def _start(self) -> str | None:
-        warm = self._policy.training.start == "champion" and self._champion != BASELINE
-        return self._champion if warm else None
+    def _start(self) -> tuple[str, ...]:
+        """What the retrainer would start from."""
+        champion = None if self._champion == BASELINE else self._champion
+        newest = self._waiting[-1] if self._waiting else None
+        waiting = WaitingChallenger(newest.key, delta=newest.delta) if newest else None
+        promoted = [each.challenger.key for each in reversed(self._promoted)]
+        return choose_start(self._policy.training, champion, waiting, promoted)
 
     def _hear(self, place: int, sitting: Sitting, challenger: Challenger) -> Settled:
         """Everybody on trial is compared with the champion, and at most one is promoted."""
         on_trial = {each.key: each for each in (*self._waiting, challenger)}
         rows = {key: self._deciding(place, each) for key, each in on_trial.items()}
-        settled = settle_sitting({key: sitting.ruling(key, rows[key]) for key in on_trial}, self._policy.gate.waiting)
-        self._waiting = [each for key, each in on_trial.items() if settled[key].verdict is Verdict.UNDECIDED]
+        rulings = {key: sitting.ruling(key, rows[key]) for key in on_trial}
+        settled = settle_sitting(rulings, self._policy.gate.waiting)
+        self._waiting = [
+            replace(each, delta=rulings[key].numbers["delta"])
+            for key, each in on_trial.items()
+            if settled[key].verdict is Verdict.UNDECIDED
+        ]
         if self._anchor != self._champion and sitting.moves_anchor(self._since_promotion(place)):
             self._anchor = self._champion
         for key, each in on_trial.items():

@@ -18,7 +18,7 @@ from services.control.session import RefusedError
 from shared.archive import Archive
 from shared.classifier.baseline import open_baseline
 from shared.events import ClosedWindow
-from shared.settings import Settings
+from shared.settings import HardReplaySettings, Settings
 
 FOLDER, RESULTS, TABLE, PICTURE = "backtest", "results", "backtest.json", "backtest.png"
 
@@ -46,7 +46,13 @@ def backtest(
 
 
 def play(settings: Settings, recording: Recording, policy: Policy, learner: LearnerName, at_once: int) -> PolicyResult:
-    """One policy; for a process of its own. Raises RefusedError if its triggers close no window."""
+    """One policy; for a process of its own.
+
+    Raises:
+        RefusedError: Its triggers close no window, or it needs the real learner.
+    """
+    if learner is LearnerName.LINEAR and isinstance(policy.training.replay, HardReplaySettings):
+        raise RefusedError(f"policy {policy.name} replays hard rows, which only --learner model finds")
     eras = cut(recording, policy.window)
     if not eras:
         raise RefusedError(f"under policy {policy.name} no window would have closed in {len(recording.rows)} rows")

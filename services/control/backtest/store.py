@@ -28,8 +28,8 @@ class Learner(Protocol):
     def name(self) -> str:
         """Another name for another way of learning: models of one name may stand in for each other."""
 
-    def train(self, lesson: Lesson, parent: Path | None, folder: Path) -> None:
-        """Writes a model into the folder, which exists."""
+    def train(self, lesson: Lesson, parents: Sequence[Path], folder: Path) -> None:
+        """Writes a model into the folder, which exists; it starts from the average of its parents, if it has any."""
 
     def predict(self, folder: Path, texts: Sequence[str]) -> Floats:
         """Probabilities, shape (n, k), in the order of the texts."""
@@ -52,12 +52,12 @@ class Store:
         self._root.mkdir(parents=True, exist_ok=True)
         self._seen: defaultdict[str, dict[str, Floats]] = defaultdict(dict)
 
-    def trained(self, lesson: Lesson, parent: str | None) -> Trained:
-        """The model of this lesson from this parent, trained now unless it is there."""
-        key = lesson.content(parent)
+    def trained(self, lesson: Lesson, parents: Sequence[str]) -> Trained:
+        """The model of this lesson from these parents, trained now unless it is there."""
+        key = lesson.content(parents)
         with self._alone(key):
             there = self._folder(key).is_dir()
-            build_once(self._folder(key), lambda folder: self._train(lesson, parent, folder))
+            build_once(self._folder(key), lambda folder: self._train(lesson, parents, folder))
         facts = json.loads((self._folder(key) / FACTS).read_text())
         return Trained(key, facts["seconds"], there)
 
@@ -83,9 +83,9 @@ class Store:
                 self._keep(key, known)
             self._seen[key] = known
 
-    def _train(self, lesson: Lesson, parent: str | None, folder: Path) -> None:
+    def _train(self, lesson: Lesson, parents: Sequence[str], folder: Path) -> None:
         began = time.perf_counter()
-        self._learner.train(lesson, self._folder(parent) if parent else None, folder)
+        self._learner.train(lesson, [self._folder(parent) for parent in parents], folder)
         (folder / FACTS).write_text(json.dumps({"seconds": time.perf_counter() - began}))
 
     def _folder(self, key: str) -> Path:

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.control.backtest.lesson import Lesson
-from services.retrainer.plan import DecisionWait, Hardware, Plan, StartPoint, make_plan
+from services.retrainer.plan import DecisionWait, Hardware, ParentVersion, Plan, StartPoint, make_plan
 from services.retrainer.runs import JobSetup, RunFolder
 from shared.classifier.base import open_base
 from shared.classifier.digest import model_digest
 from shared.errors import TrainingError
 from shared.events import utc_now
 from shared.lineage import code_version
-from shared.settings import Settings
+from shared.settings import LabelQualitySettings, Settings
 
 JOB = "services.retrainer.job"
 MODEL, DIGEST = "model", "digest"
@@ -39,7 +39,7 @@ class TransformerLearner:
         self._hardware = Hardware(device=device, precision=choose_precision(settings.training.precision, device))
         self.name = f"model-{self._base_digest[:16]}-{self._hardware.device}-{self._hardware.precision}"
 
-    def train(self, lesson: Lesson, parent: Path | None, folder: Path) -> None:
+    def train(self, lesson: Lesson, parents: Sequence[Path], folder: Path) -> None:
         """Writes the model into the folder.
 
         Raises:
@@ -47,7 +47,7 @@ class TransformerLearner:
         """
         workplace = Path(tempfile.mkdtemp(prefix=".job-", dir=folder.parent))
         try:
-            run = self._run_folder(workplace, lesson, parent)
+            run = self._run_folder(workplace, lesson, parents)
             _do(run)
             run.model.rename(folder / MODEL)
         finally:
@@ -61,16 +61,16 @@ class TransformerLearner:
         classifier = Classifier.load(folder / MODEL, device=self._hardware.device)
         return classifier.predict(texts, token_budget=self._settings.model.token_budget).probabilities
 
-    def _run_folder(self, workplace: Path, lesson: Lesson, parent: Path | None) -> RunFolder:
+    def _run_folder(self, workplace: Path, lesson: Lesson, parents: Sequence[Path]) -> RunFolder:
         run = RunFolder(workplace)
-        run.write(run.plan_file, self._plan(lesson, parent))
+        run.write(run.plan_file, self._plan(lesson, parents))
         for side, rows in lesson.rows.items():
             run.write_rows(side.value, list(rows))
-        start = parent / MODEL if parent else self._base
-        run.write(run.setup_file, JobSetup(start_folder=start, threads=self._settings.model.threads))
+        folders = tuple(parent / MODEL for parent in parents) or (self._base,)
+        run.write(run.setup_file, JobSetup(start_folders=folders, threads=self._settings.model.threads))
         return run
 
-    def _plan(self, lesson: Lesson, parent: Path | None) -> Plan:
+    def _plan(self, lesson: Lesson, parents: Sequence[Path]) -> Plan:
         return make_plan(
             [lesson.window],
             lesson.replay,
@@ -78,10 +78,12 @@ class TransformerLearner:
             start=StartPoint(
                 base=self._settings.model.base,
                 base_digest=self._base_digest,
-                version=parent.name if parent else None,
-                version_digest=(parent / DIGEST).read_text() if parent else None,
+                parents=tuple(
+                    ParentVersion(version=parent.name, digest=(parent / DIGEST).read_text()) for parent in parents
+                ),
             ),
-            training=lesson.training,
+            # Whether labels are suspicious is asked of windows as they were; here every window is to be learned.
+            training=lesson.training.model_copy(update={"label_quality": LabelQualitySettings(enabled=False)}),
             hardware=self._hardware,
             decision_wait=DecisionWait(),
             code_version=code_version(),

@@ -56,8 +56,8 @@ def test_the_real_learner_trains_with_the_retrainers_job_and_goes_on_from_a_pare
 ) -> None:
     eras = cut(recording(ROWS), settings.ingestor.window)
     store = Store(tmp_path, TransformerLearner(settings))
-    parent = store.trained(make_lesson(eras[0], (), frozenset(), settings.training), None)
-    child = store.trained(make_lesson(eras[1], (), frozenset(), settings.training), parent.key)
+    parent = store.trained(make_lesson(eras[0], (), frozenset(), settings.training), ())
+    child = store.trained(make_lesson(eras[1], (), frozenset(), settings.training), [parent.key])
     texts = [row.text for row in ROWS[:10]]
     answers = [store.answers(model.key, texts) for model in (parent, child)]
     assert all(answer.sum(axis=1) == pytest.approx(1.0, abs=1e-5) for answer in answers)

@@ -71,6 +71,6 @@ def windows_of(*triggers: TriggerSettings, min_rows: int = 2) -> WindowSettings:
 
 
 def policy(name: str = "current", **training: object) -> Policy:
-    """Windows of 100 rows, learned in two epochs."""
-    settings = TrainingSettings(**({"epochs": 2} | training))  # type: ignore[arg-type]
+    """Windows of 100 rows, learned from the champion in ten epochs, so that a poisoned one is learned too."""
+    settings = TrainingSettings(**({"epochs": 10, "start": "champion"} | training))  # type: ignore[arg-type]
     return Policy(name=name, window=windows_of(), training=settings, gate=GateSettings(baseline="majority"))

@@ -32,15 +32,15 @@ def test_held_out_rows_are_in_no_lesson() -> None:
 
 def test_the_name_changes_with_what_changes_the_result() -> None:
     names = {
-        lesson().content(None),
-        lesson().content("parent"),
-        lesson(1).content(None),
-        lesson(epochs=1).content(None),
-        lesson(seed=18).content(None),
-        lesson(replay_share=0.1).content(None),
+        lesson().content(()),
+        lesson().content(("parent",)),
+        lesson(1).content(()),
+        lesson(epochs=1).content(()),
+        lesson(seed=18).content(()),
+        lesson(replay_share=0.1).content(()),
     }
     assert len(names) == 6
 
 
 def test_the_name_stays_with_what_does_not() -> None:
-    assert lesson().content(None) == lesson(attempts=1, timeout_seconds=1, log_steps=1).content(None)
+    assert lesson().content(()) == lesson(attempts=1, timeout_seconds=1, log_steps=1).content(())

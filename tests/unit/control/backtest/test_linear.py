@@ -17,7 +17,7 @@ TRAINING = TrainingSettings(epochs=3, replay_share=0)
 
 def taught(folder: Path, place: int = 0, parent: Path | None = None) -> Path:
     folder.mkdir()
-    LinearLearner().train(make_lesson(ERAS[place], (), frozenset(), TRAINING), parent, folder)
+    LinearLearner().train(make_lesson(ERAS[place], (), frozenset(), TRAINING), [parent] if parent else [], folder)
     return folder
 
 

@@ -21,11 +21,11 @@ class Counting:
     name = "counting"
 
     def __init__(self) -> None:
-        self.parents: list[Path | None] = []
+        self.parents: list[list[str]] = []
         self.asked: list[str] = []
 
-    def train(self, lesson: Lesson, parent: Path | None, folder: Path) -> None:
-        self.parents.append(parent)
+    def train(self, lesson: Lesson, parents: Sequence[Path], folder: Path) -> None:
+        self.parents.append([parent.name for parent in parents])
         (folder / "model").write_text("")
 
     def predict(self, folder: Path, texts: Sequence[str]) -> Floats:
@@ -39,8 +39,8 @@ def lesson(place: int = 0) -> Lesson:
 
 def test_a_lesson_is_trained_once_and_keeps_its_seconds(tmp_path: Path) -> None:
     learner = Counting()
-    first = Store(tmp_path, learner).trained(lesson(), None)
-    again = Store(tmp_path, learner).trained(lesson(), None)
+    first = Store(tmp_path, learner).trained(lesson(), ())
+    again = Store(tmp_path, learner).trained(lesson(), ())
     assert (len(learner.parents), first.from_cache, again.from_cache) == (1, False, True)
     assert (first.key, first.seconds) == (again.key, again.seconds)
 
@@ -48,16 +48,16 @@ def test_a_lesson_is_trained_once_and_keeps_its_seconds(tmp_path: Path) -> None:
 def test_a_child_is_trained_from_its_parents_folder(tmp_path: Path) -> None:
     learner = Counting()
     store = Store(tmp_path, learner)
-    parent = store.trained(lesson(), None)
-    child = store.trained(lesson(1), parent.key)
+    parent = store.trained(lesson(), ())
+    child = store.trained(lesson(1), [parent.key])
     assert child.key != parent.key
-    assert [folder and folder.name for folder in learner.parents] == [None, parent.key]
+    assert learner.parents == [[], [parent.key]]
 
 
 def test_a_text_is_asked_about_once_by_whoever_asks(tmp_path: Path) -> None:
     learner = Counting()
     store = Store(tmp_path, learner)
-    key = store.trained(lesson(), None).key
+    key = store.trained(lesson(), ()).key
     assert store.answers(key, ["aa", "b", "aa"])[:, 0].tolist() == [2, 1, 2]
     assert Store(tmp_path, learner).answers(key, ["b", "ccc"])[:, 0].tolist() == [1, 3]
     assert learner.asked == ["aa", "b", "ccc"]
@@ -66,12 +66,12 @@ def test_a_text_is_asked_about_once_by_whoever_asks(tmp_path: Path) -> None:
 def test_a_training_that_fails_leaves_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learner = Counting()
 
-    def failing(lesson: Lesson, parent: Path | None, folder: Path) -> None:
+    def failing(lesson: Lesson, parents: Sequence[Path], folder: Path) -> None:
         (folder / "half").write_text("")
         raise ValueError("no")
 
     monkeypatch.setattr(learner, "train", failing)
     with pytest.raises(ValueError, match="no"):
-        Store(tmp_path, learner).trained(lesson(), None)
+        Store(tmp_path, learner).trained(lesson(), ())
     monkeypatch.undo()
-    assert not Store(tmp_path, learner).trained(lesson(), None).from_cache
+    assert not Store(tmp_path, learner).trained(lesson(), ()).from_cache
