@@ -13,10 +13,9 @@ from services.control import audit as audits
 from services.control import explain as explanations
 from services.control import history, orders, pages
 from services.control import publish as publishing
-from services.control import reproduce as reproducing
 from services.control import stack as stacks
-from services.control.backtest.policy import LearnerName, current_policy, read_policy
-from services.control.output import console, errors, print_json, show_facts, show_rows
+from services.control.output import AsJson, console, errors, print_json, show_facts, show_rows
+from services.control.readback import backtest, reproduce
 from services.control.session import RefusedError, Session
 from shared.errors import ExitCode, FatalError, TidemillError
 from shared.events import CommandKind, Decision
@@ -34,8 +33,9 @@ app = typer.Typer(
 )
 window_app = typer.Typer(no_args_is_help=True, help="Orders about windows.")
 app.add_typer(window_app, name="window")
+app.command()(reproduce)
+app.command()(backtest)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Why = Annotated[str, typer.Option(help="Why; recorded for ever.", callback=lambda value: _not_empty(value))]
 Who = Annotated[str | None, typer.Option(help="Who orders it. Default: your user name.")]
 
@@ -266,47 +266,6 @@ def explain(
         print_json(facts)
     else:
         console.print(explanations.picture(facts))
-
-
-@app.command()
-def reproduce(
-    context: typer.Context, version: Annotated[str, typer.Argument(help="Model version.")], as_json: AsJson = False
-) -> None:
-    """Train a version again from its record. Exit code 7 if it does not come out bit-identical."""
-    try:
-        report = reproducing.reproduce(session_of(context).settings, version)
-    except reproducing.FailedError as failed:
-        raise typer.Exit(failed.exit_code) from failed
-    if as_json:
-        print_json(report)
-    else:
-        console.print(reproducing.picture(report))
-    raise typer.Exit(reproducing.exit_code(report))
-
-
-@app.command()
-def backtest(
-    context: typer.Context,
-    policy: Annotated[list[Path] | None, typer.Option(help="TOML like tidemill.toml; may be given again.")] = None,
-    learner: Annotated[
-        LearnerName, typer.Option(help="linear: a look in seconds. model: the real one.")
-    ] = LearnerName.LINEAR,
-    out: Annotated[Path | None, typer.Option(help="Folder for table and picture. Default: in the home.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Replay the recorded windows under other triggers, replay, start and gate settings, beside the current ones."""
-    from services.control.backtest import run as backtesting  # loads what draws and judges, which takes seconds
-
-    settings = session_of(context).settings
-    policies = [current_policy(settings), *(read_policy(file, settings) for file in policy or ())]
-    results = backtesting.backtest(settings, history.windows(settings), policies, learner)
-    folder = out or settings.home / backtesting.FOLDER / backtesting.RESULTS
-    summaries, table, picture = backtesting.write(results, folder)
-    if as_json:
-        print_json({"table": summaries, "results": str(table), "picture": str(picture)})
-        return
-    show_rows(f"policies, learned by {learner.value}", [summary.model_dump() for summary in summaries], as_json=False)
-    console.print(f"Everything: {table}\nPicture: {picture}", soft_wrap=True)
 
 
 @app.command()

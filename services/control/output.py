@@ -5,7 +5,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import Enum
+from typing import Annotated
 
+import typer
 from pydantic import BaseModel
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +19,7 @@ console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
 errors = Console(stderr=True, width=None if sys.stderr.isatty() else PIPED_WIDTH)
 
 Row = Mapping[str, object]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def show_rows(title: str, rows: Sequence[Row], as_json: bool) -> None:

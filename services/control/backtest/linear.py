@@ -34,7 +34,7 @@ Floats = NDArray[np.float32]
 
 
 class LinearLearner:
-    """Softmax regression from its parents' average; of the training settings it heeds epochs, replay, start and seed."""
+    """Softmax regression from its parents' average; of the training settings it heeds epochs, replay, start, seed."""
 
     name = "linear-1"
 
