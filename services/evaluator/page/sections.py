@@ -194,7 +194,7 @@ def _flipped(decision: Decision, title: str, rows: list[FlippedRow], opened: boo
             row.label,
             _answer(row.challenger),
             _answer(row.opponent),
-            element("td", row.window_id, element("br"), f"offset {row.offset}", class_="soft small"),
+            element("td", row.window_id, element("br"), f"offset {row.offset}", class_="where soft small"),
         )
         for row in rows
     ]

@@ -21,6 +21,8 @@ MEANINGS = {
 
 # Evidence below which its digits matter, and above which they do not.
 _FEW, _MANY = 100.0, 1e6
+# Half a tenth of a point.
+_SMALLEST_SHOWN = 0.0005
 
 _TONES = {
     Verdict.PROMOTE: "good",
@@ -82,6 +84,8 @@ def lead(decision: Decision) -> str | None:
     if not numbers.get("rows"):
         return None
     wins, losses, rows = (whole(numbers.get(name, 0.0)) for name in ("wins", "losses", "rows"))
+    if wins == losses == "0":
+        return f"On all {rows} reviews kept back for comparison, it is right and wrong where {opponent(decision)} is."
     return (
         f"Of {rows} reviews kept back for comparison, it is the only one right on {wins}; "
         f"{opponent(decision)} is the only one right on {losses}."
@@ -94,10 +98,10 @@ def need(decision: Decision) -> str | None:
         return None
     if decision.need_rows is None:
         return "How many labels would settle it cannot be said: it is not ahead so far."
-    return (
-        f"About {decision.need_rows:,} more labelled reviews in the hold-out would settle it, with about an even "
-        "chance. It is looked at again with every window that closes."
-    )
+    labels = f"About {decision.need_rows:,} more labelled reviews in the hold-out would"
+    if decision.numbers.get("wins", 0.0) <= decision.numbers.get("losses", 0.0):
+        return f"{labels} show that it is safe, with about an even chance; but it is not ahead so far, and must be."
+    return f"{labels} settle it, with about an even chance. It is looked at again with every window that closes."
 
 
 def comparison(decision: Decision) -> str:
@@ -134,7 +138,8 @@ def evidence_rows(decision: Decision) -> list[tuple[str, float, float | None]]:
     no_worse = f"it loses at most {100 * margin:g} point{'' if margin == 0.01 else 's'} of accuracy"
     claims = {
         "evidence_safe": (no_worse if margin else "it is better", bar(decision)),
-        "evidence_ahead": ("it is better at all", None),
+        # Without a margin the two are one claim.
+        **({"evidence_ahead": ("it is better at all", None)} if margin else {}),
         "harm": ("it is worse", _threshold(decision.terms, "proven_worse")),
     }
     return [(claim, numbers[name], needed) for name, (claim, needed) in claims.items() if name in numbers]
@@ -151,7 +156,7 @@ def _threshold(terms: tuple[TermResult, ...], name: str) -> float | None:
 
 def points(share: float) -> str:
     """A share as signed points of accuracy."""
-    return f"{100 * share:+.1f}"
+    return f"{100 * share:+.1f}" if abs(share) >= _SMALLEST_SHOWN else "0.0"
 
 
 def whole(number: float) -> str:
@@ -163,4 +168,4 @@ def figure(number: float | None) -> str | None:
     """A number as tables show it: no more digits than anybody reads."""
     if number is None:
         return None
-    return f"{number:,.0f}" if float(number).is_integer() and abs(number) < 1e15 else f"{number:.4g}"
+    return f"{number:,.0f}" if float(number).is_integer() and abs(number) < 1e9 else f"{number:.4g}"

@@ -6,7 +6,9 @@ from typing import Any
 from unittest.mock import create_autospec
 
 import pytest
+from typer.testing import CliRunner
 
+from services.control import app as commands
 from services.control import pages
 from services.control.pages import keep_page, show_page
 from services.control.session import RefusedError, Session
@@ -71,3 +73,18 @@ def test_the_browser_is_given_the_files_address(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(pages.webbrowser, "open", lambda address: asked.append(address) or False)
     assert not show_page(tmp_path / "a b.html")
     assert asked == [(tmp_path / "a b.html").as_uri()]
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_the_command_says_where_the_page_is_and_opens_it_only_when_told(
+    session: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], opened: bool
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(pages.webbrowser, "open", lambda address: asked.append(address) or True)
+    monkeypatch.setattr(commands, "Session", lambda *arguments: session({DECISION_PAGE: PAGE}))
+    file = tmp_path / "page.html"
+    found = CliRunner().invoke(commands.app, ["explain", "3", "--page", str(file), *["--open"] * opened])
+    assert found.exit_code == 0
+    assert file.read_bytes() == PAGE
+    assert asked == [file.as_uri()] * opened
+    assert f"Page of version 3: {file}" in capsys.readouterr().out + found.output

@@ -109,6 +109,12 @@ def test_an_undecided_challenger_is_told_how_many_labels_it_needs() -> None:
     assert f"About {found.need_rows:,} more labelled reviews" in page(found).text
 
 
+def test_who_is_not_ahead_is_not_promised_an_end() -> None:
+    text = page(judged(Flips(0, 0, 200))).text
+    assert "it is right and wrong where version 2 (the champion) is" in text
+    assert "but it is not ahead so far, and must be" in text
+
+
 def test_being_behind_no_number_of_labels_is_promised() -> None:
     assert "cannot be said" in page(judged(Flips(8, 14, 238), need_rows=None)).text
 
@@ -129,6 +135,12 @@ def test_the_first_champion_is_compared_with_the_baseline() -> None:
     text = page(judged(Flips(130, 60, 1810), champion_before=None)).text
     assert "it is the first model in service" in text
     assert "compared with the generic baseline" in text
+
+
+def test_without_a_margin_being_safe_and_being_better_are_one_claim() -> None:
+    found = judged(Flips(130, 60, 1810))
+    assert "it is better at all" in page(found).text
+    assert "it is better at all" not in page(found.model_copy(update={"numbers": found.numbers | {"margin": 0.0}})).text
 
 
 def test_terms_that_nobody_explained_yet_are_shown_like_the_others() -> None:
