@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from services.control import audit as audits
 from services.control import explain as explanations
 from services.control import history, orders, pages
 from services.control import publish as publishing
@@ -271,6 +270,8 @@ def explain(
 @app.command()
 def audit(context: typer.Context, as_json: AsJson = False) -> None:
     """Prove from the topics that no review is lost or counted twice. Exit code 1 if one is."""
+    from services.control import audit as audits  # loads what reads snapshots, which takes a moment
+
     report = audits.run_audit(session_of(context).settings)
     if as_json:
         print_json(report)

@@ -1,6 +1,6 @@
 """`tidemill explain VERSION`: from a model back to the reviews it learned from, and why it was promoted or not."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.table import Table
@@ -11,7 +11,9 @@ from services.control.output import cell
 from services.control.session import RefusedError, Session
 from shared.events import ClosedWindow, Decision
 from shared.lineage import Lineage
-from shared.registry import ModelVersion, Registry
+
+if TYPE_CHECKING:
+    from shared.registry import ModelVersion, Registry
 
 
 def explain(session: Session, version: str) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def explain(session: Session, version: str) -> dict[str, Any]:
     }
 
 
-def find_version(registry: Registry, version: str) -> ModelVersion:
+def find_version(registry: "Registry", version: str) -> "ModelVersion":
     """A version of the registry.
 
     Raises:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from services.control.explain import find_version
 from services.control.session import RefusedError, Session
-from shared.registry import DECISION_PAGE
 
 FOLDER = "pages"
 
@@ -33,6 +32,8 @@ def show_page(file: Path) -> bool:
 
 
 def _fetched(session: Session, version: str) -> bytes:
+    from shared.registry import DECISION_PAGE  # loads MLflow, as the session's registry does
+
     registry = session.registry()
     found = find_version(registry, version)
     page = registry.run_file(found.run_id, DECISION_PAGE) if found.run_id else None

@@ -11,8 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, TextIO
 
-import pyarrow.parquet
-
 from services.control.session import RefusedError
 from shared.kafka import Producer
 from shared.settings import Settings
@@ -95,15 +93,26 @@ def read_rows(path: str, file_format: FileFormat) -> Iterator[dict[str, Any]]:
             else:
                 lines = sys.stdin if path == "-" else stack.enter_context(Path(path).open(encoding="utf-8", newline=""))
                 yield from _csv_rows(lines) if file_format is FileFormat.CSV else _json_rows(lines, path)
-    except (OSError, UnicodeDecodeError, csv.Error, pyarrow.ArrowInvalid) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, NotParquetError) as error:
         raise RefusedError(f"{path} cannot be read as {file_format}: {error}") from error
 
 
+class NotParquetError(ValueError):
+    """Arrow cannot read it."""
+
+
 def _parquet_rows(path: str) -> Iterator[dict[str, Any]]:
+    # Loaded here: most calls of `tidemill` need no Arrow.
+    import pyarrow.parquet
+
     source = pyarrow.BufferReader(sys.stdin.buffer.read()) if path == "-" else path
-    # One thread: Arrow's workers would hold Python's bytes at exit, and abort (apache/arrow issue 33975).
-    for batch in pyarrow.parquet.ParquetFile(source, pre_buffer=False).iter_batches(batch_size=1000, use_threads=False):
-        yield from batch.to_pylist()
+    try:
+        # One thread: Arrow's workers would hold Python's bytes at exit, and abort (apache/arrow issue 33975).
+        file = pyarrow.parquet.ParquetFile(source, pre_buffer=False)
+        for batch in file.iter_batches(batch_size=1000, use_threads=False):
+            yield from batch.to_pylist()
+    except pyarrow.ArrowInvalid as error:
+        raise NotParquetError(str(error)) from error
 
 
 def _csv_rows(lines: TextIO) -> Iterator[dict[str, Any]]:

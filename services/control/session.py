@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
 from deploy.local.endpoints import Endpoints, read_endpoints, with_endpoints
 from shared.errors import ConfigurationError, RetryableError
-from shared.registry import Registry
 from shared.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from shared.registry import Registry
 
 HTTP_SECONDS = 60.0
 
@@ -49,8 +52,11 @@ class Session:
         """The settings with every address: what is configured wins over the local stack."""
         return with_endpoints(self.local)
 
-    def registry(self) -> Registry:
+    def registry(self) -> "Registry":
         """MLflow."""
+        # Its library takes seconds to load, and few commands need it.
+        from shared.registry import Registry
+
         return Registry(self.settings)
 
     def server_url(self) -> str:
