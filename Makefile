@@ -28,7 +28,7 @@ format: setup  ## Put the code into the house's style
 
 # The longest files go first, so that the short ones fill the gaps at the end; tests wait more than they compute.
 test: setup  ## Unit, integration and end-to-end tests
-	$(BIN)/pytest tests/e2e tests/integration tests/unit -m 'not slow and not chaos' -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest tests/e2e tests/integration tests/unit -m 'not slow and not chaos' -n 4 --dist loadfile --no-loadscope-reorder --durations 25 $(ARGS)
 
 chaos: setup  ## Kill every service and the broker under load, then audit; all slow tests
 	$(BIN)/pytest tests/chaos tests/integration tests/e2e tests/unit -m 'slow or chaos' $(ARGS)
