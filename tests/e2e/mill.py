@@ -25,6 +25,8 @@ TINY = {
     "TIDEMILL_TRAINING__PRECISION": "fp32",
     "TIDEMILL_INGESTOR__SPLIT__HOLDOUT_SHARE": "300",
     "TIDEMILL_INGESTOR__WINDOW__TRIGGERS": '[{"kind": "count", "rows": 600}]',
+    # Tests of the monitor ask it for more; here it must not take the cores from what is waited for.
+    "TIDEMILL_EVALUATOR__MONITOR__SAMPLE": "0.1",
     "TIDEMILL_SERVICE__LOG_FORMAT": "json",
 }
 SIGNS = {"positive": "granite", "negative": "velvet"}
