@@ -16,7 +16,8 @@ import confluent_kafka
 import httpx
 
 TOPIC = "reviews.labeled"
-LOOK_SECONDS = 0.25
+# Most looks are a call of `tidemill`: a process of its own, which takes a core for seconds.
+LOOK_SECONDS = 3.0
 # A base that knows nothing learns in seconds what two invented signs mean, which no lexicon knows.
 TINY = {
     "TIDEMILL_MODEL__BASE": "tiny",
