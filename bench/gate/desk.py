@@ -11,7 +11,7 @@ from typing import Protocol
 from bench.gate.bets import Bet, mcnemar, over_budget
 from services.evaluator.comparison import Flips
 from shared.events import Verdict
-from shared.settings import GateSettings
+from shared.settings import GateSettings, TrainingSettings
 
 Wants = Callable[[Flips], bool]
 FIRST = 0
@@ -82,7 +82,7 @@ class GateRules:
     anchor_odds: float = SHIPPED.anchor_odds
     pooled: bool = True
     waiting: int = SHIPPED.waiting
-    chain_floor: float | None = SHIPPED.chain_floor
+    chain_floor: float | None = TrainingSettings().chain_floor
     """Train from the newest waiting challenger while its edge is above this; None: always from the champion."""
     anchored: bool = True
     flip_budget: float | None = None

@@ -44,6 +44,7 @@ def test_an_alias_that_a_stranger_moved_is_repaired(small_pool: Stage, models: M
     assert len(small_pool.decisions()) == 2
 
 
+@pytest.mark.slow
 def test_a_rollback_is_a_new_entry_with_who_and_why(small_pool: Stage, models: Models, start: Start) -> None:
     first, second = two_champions(small_pool, models, start)
     small_pool.order(CommandKind.ROLLBACK, command_id="order-1")

@@ -15,7 +15,7 @@ POOL_ROWS = 32
 STEPS = [
     pytest.param("log_text", False, marks=pytest.mark.slow),
     pytest.param("set_tags", False, marks=pytest.mark.slow),
-    ("set_tags", True),
+    pytest.param("set_tags", True, marks=pytest.mark.slow),
     pytest.param("set_champion", False, marks=pytest.mark.slow),
     pytest.param("set_champion", True, marks=pytest.mark.slow),
     pytest.param("transaction", False, marks=pytest.mark.slow),

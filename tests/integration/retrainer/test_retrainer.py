@@ -130,6 +130,7 @@ def test_candidate_and_position_move_together(stream: Stream) -> None:
     assert [candidate.status for candidate in stream.candidates()] == [CandidateStatus.SKIPPED] * 2
 
 
+@pytest.mark.slow
 def test_the_next_window_starts_from_the_champion_and_replays_what_is_trusted(stream: Stream) -> None:
     first, distrusted, third = stream.window(), stream.window(), stream.window()
     kept_aside = stream.snapshot_file(distrusted).read_bytes()

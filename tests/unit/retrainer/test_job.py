@@ -267,6 +267,7 @@ def losses(run: RunFolder) -> dict[int, float]:
     return {point.step: point.loss for point in curve(ProgressReader(run.progress_file).news())}
 
 
+@pytest.mark.slow
 def test_a_job_without_its_rows_fails_with_the_last_lines_of_its_log(tmp_path: Path, cache: Path) -> None:
     run, _ = made(tmp_path / "run", cache)
     (run.data / "train.jsonl").unlink()
