@@ -36,7 +36,7 @@ replay_share = 1.0
 
 [evaluator.monitor]
 close_on_drift = false
-sample = 0.5
+sample = 0.2
 
 [ingestor.split]
 holdout_share = 450
