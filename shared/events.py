@@ -228,10 +228,10 @@ class CandidateStatus(StrEnum):
 
 
 class Candidate(Event):
-    """A challenger for the gate, or the reason why a window has none."""
+    """A challenger for the gate, or the reason why a window, or an order to rebuild, has none."""
 
     ce_type: ClassVar[str] = "tidemill.model.candidate"
-    window_id: str
+    window_id: str = Field(description="The newest window's, or rebuild-ID of the order that it answers.")
     window_ids: tuple[str, ...] = Field(description="All windows of new rows, the newest last.")
     status: CandidateStatus
     reason: str | None = Field(None, description="Why there is no model.")
@@ -240,6 +240,8 @@ class Candidate(Event):
     model_digest: Sha256 | None = None
     parent_version: str | None = Field(None, description="Version that training started from; null: the base model.")
     replay_window_ids: tuple[str, ...] = ()
+    rebuild_of: str | None = Field(None, description="Version whose history was trained again; null: a window's own.")
+    without: tuple[str, ...] = Field((), description="What its line was rebuilt without, as an order's target says.")
     metrics: TrainingMetrics | None = None
     created_at: datetime
 
@@ -309,6 +311,7 @@ class Decision(Event):
     numbers: dict[str, float] = Field(default_factory=dict, description="Counts, evidence, interval.")
     policy: dict[str, Any] = Field(default_factory=dict, description="The gate's settings as used.")
     quarantined: bool = Field(False, description="Its held-out rows leave the pool; it is not replayed.")
+    without: tuple[str, ...] = Field((), description="What the version's line was rebuilt without.")
     decided_by: str = Field("gate", description="'gate', or who rolled back.")
     command_id: str | None = Field(None, description="The operator's command that this entry answers.")
     decided_at: datetime
@@ -329,12 +332,13 @@ class ServedPrediction(Event):
 
 
 class CommandKind(StrEnum):
-    """What an operator, or the monitor, may ask of the services. `drift` closes the open window early."""
+    """What an operator, or the monitor, may ask. `drift` closes the open window early; `rebuild` learns history again."""
 
     CLOSE_WINDOW = "close_window"
     RELEASE_WINDOW = "release_window"
     ROLLBACK = "rollback"
     DRIFT = "drift"
+    REBUILD = "rebuild"
 
 
 class Command(Event):
@@ -346,9 +350,12 @@ class Command(Event):
     target: str | None = Field(
         None,
         description="Window id or version; null: the open window / the version before. Drift: the offset in "
-        "`reviews.curated` that showed it.",
+        "`reviews.curated` that showed it. Rebuild: what to leave out, source=NAME or offsets=FIRST-LAST.",
     )
-    against: str | None = Field(None, description="A rollback only while this version is champion; null: whichever is.")
+    against: str | None = Field(
+        None,
+        description="A rollback only while this version is champion; null: whichever is. Rebuild: of this version.",
+    )
     who: str = Field(min_length=1)
     why: str = Field(min_length=1)
     issued_at: datetime

@@ -30,6 +30,8 @@ class Lineage(BaseModel):
     replay_window_ids: tuple[str, ...] = ()
     parent_version: str | None = Field(None, description="Version that training started from; null: the base model.")
     averaged_versions: tuple[str, ...] = Field((), description="All versions whose mean training started from.")
+    rebuild_of: str | None = Field(None, description="Version whose history was trained again.")
+    without: tuple[str, ...] = Field((), description="What its line was rebuilt without.")
     base: str
     base_digest: str
     seed: int

@@ -13,8 +13,10 @@ from services.control import explain as explanations
 from services.control import history, orders, pages
 from services.control import publish as publishing
 from services.control import stack as stacks
+from services.control.options import Who, Why
 from services.control.output import AsJson, console, errors, print_json, show_facts, show_rows
 from services.control.readback import backtest, reproduce
+from services.control.rebuild import rebuild
 from services.control.session import RefusedError, Session
 from shared.errors import ExitCode, FatalError, TidemillError
 from shared.events import CommandKind, Decision
@@ -34,15 +36,7 @@ window_app = typer.Typer(no_args_is_help=True, help="Orders about windows.")
 app.add_typer(window_app, name="window")
 app.command()(reproduce)
 app.command()(backtest)
-
-Why = Annotated[str, typer.Option(help="Why; recorded for ever.", callback=lambda value: _not_empty(value))]
-Who = Annotated[str | None, typer.Option(help="Who orders it. Default: your user name.")]
-
-
-def _not_empty(value: str) -> str:
-    if not value.strip():
-        raise typer.BadParameter("say why: it is recorded for ever")
-    return value
+app.command()(rebuild)
 
 
 def session_of(context: typer.Context) -> Session:

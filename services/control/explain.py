@@ -59,6 +59,10 @@ def _lineage_tree(facts: dict[str, Any]) -> Tree:
     lineage: Lineage = facts["lineage"]
     tree = Tree(f"[bold]Version {facts['version']}[/bold], {cell(facts['created_at'])}")
     tree.add(f"started from {f'version {lineage.parent_version}' if lineage.parent_version else lineage.base}")
+    if lineage.rebuild_of:
+        tree.add(f"the history of version {lineage.rebuild_of}, trained again")
+    if lineage.without:
+        tree.add(f"without {cell(' and '.join(lineage.without))}")
     tree.add(f"seed {lineage.seed}, code {lineage.code_version}, files sha256 {lineage.model_digest[:16]}…")
     for window in facts["windows"]:
         _add_window(tree, window, lineage)

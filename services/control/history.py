@@ -6,10 +6,12 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from shared.envelope import decode
-from shared.events import ClosedWindow, Decision, ServerState, Verdict
+from shared.events import Candidate, ClosedWindow, Command, Decision, ServerState, Verdict
 from shared.kafka import Record, iterate_topic, read_topic
 from shared.settings import Settings
 from shared.topics import (
+    CONTROL_COMMANDS,
+    MODELS_CANDIDATES,
     MODELS_DECISIONS,
     REVIEWS_REJECTED,
     SERVERS_STATE,
@@ -33,6 +35,16 @@ def windows(settings: Settings) -> list[ClosedWindow]:
 def decisions(settings: Settings) -> list[Decision]:
     """The ledger, oldest first."""
     return _read(settings, MODELS_DECISIONS, Decision)
+
+
+def candidates(settings: Settings) -> list[Candidate]:
+    """Every candidate, oldest first."""
+    return _read(settings, MODELS_CANDIDATES, Candidate)
+
+
+def commands(settings: Settings) -> list[Command]:
+    """Every order, oldest first."""
+    return _read(settings, CONTROL_COMMANDS, Command)
 
 
 def servers(settings: Settings) -> list[ServerState]:

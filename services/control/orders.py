@@ -21,20 +21,35 @@ def issue(settings: Settings, kind: CommandKind, target: str | None, who: str | 
     Raises:
         BrokerUnavailableError: Kafka did not take it.
     """
-    command = Command(
+    command = written(kind, target, who, why)
+    send(settings, command)
+    return command
+
+
+def written(kind: CommandKind, target: str | None, who: str | None, why: str, against: str | None = None) -> Command:
+    """An order that nobody has yet."""
+    return Command(
         command_id=new_id(),
         kind=kind,
         target=target,
+        against=against,
         who=who or getpass.getuser(),
         why=why,
         issued_at=utc_now(),
     )
+
+
+def send(settings: Settings, command: Command) -> None:
+    """Returns once Kafka has the order.
+
+    Raises:
+        BrokerUnavailableError: Kafka did not take it.
+    """
     producer = Producer(settings, "control")
     try:
         producer.send(CONTROL_COMMANDS, command.command_id, command).wait(DELIVERY_SECONDS)
     finally:
         producer.close()
-    return command
 
 
 def check_rollback(ledger: list[Decision], target: str | None) -> None:

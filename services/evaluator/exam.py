@@ -52,13 +52,14 @@ class Exam:
         challenger: The new candidate.
         waiting: Undecided challengers, in the order of their arrival.
         anchor: The anchor's model, where it is not the champion itself.
-        window_id: The candidate's newest window, which is on trial too.
-        own_windows: Windows that the candidate learned from, whose rows are fresh.
+        window_id: The candidate's newest window, which is on trial too; of a rebuild, the newest that decides about it.
+        own_windows: Windows that the candidate was the first to learn from, whose rows are fresh; a rebuild has none.
         rows: Every row that anybody is asked about, each text once, in the order of the stream.
         since_promotion: (n,) whether each row arrived after the champion's promotion.
         eras: Era -> (n,) whether each row is one of its frozen ones.
         label_counts: Labelled rows by label name, for a baseline that counts.
         unreadable: Windows whose rows are missing, because their snapshots are.
+        without: What somebody on trial was rebuilt without; `left_out`: how many rows are not here for that.
     """
 
     challenger: Contender
@@ -72,6 +73,8 @@ class Exam:
     since_promotion: BoolArray = field(default_factory=lambda: np.zeros(0, np.bool_))
     eras: Mapping[str, BoolArray] = field(default_factory=dict)
     unreadable: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    left_out: int = 0
 
     @property
     def contenders(self) -> tuple[Contender, ...]:

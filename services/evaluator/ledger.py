@@ -25,6 +25,7 @@ class Ledger:
         reign: Versions from which a rollback steps down, the champion last; a rollback takes the deposed ones off it.
         promotions: Every version that was ever promoted, with the entry that did it.
         waiting: The latest entry of every undecided challenger, in the order of their arrival.
+        births: Version -> the newest window that the gate looked at when it first judged it.
         anchors: Versions that were proven better than the anchor before them, the one in force last.
         decided_versions: Versions with an entry; `settled_versions`: those that no further entry may be about.
         watch_rollbacks: When the watch rolled back.
@@ -34,6 +35,7 @@ class Ledger:
     reign: tuple[str, ...] = ()
     promotions: dict[str, Decision] = field(default_factory=dict)
     waiting: tuple[Decision, ...] = ()
+    births: dict[str, str] = field(default_factory=dict)
     anchors: tuple[str, ...] = ()
     decided_versions: frozenset[str] = frozenset()
     settled_versions: frozenset[str] = frozenset()
@@ -96,6 +98,12 @@ class Ledger:
         promotion = self.promotions[self.champion]
         return promotion.looked_window_id or promotion.window_id
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What the champion, or one that waits, was rebuilt without: it decides about nobody meanwhile."""
+        line = (*([self.promotions[self.champion]] if self.champion else ()), *self.waiting)
+        return tuple(dict.fromkeys(selector for entry in line for selector in entry.without))
+
     def anchor_after_rollback(self, target: str) -> str:
         """The latest anchor that is still in the line of champions; the restored champion itself if none is."""
         reign = _reign_after_rollback(self.reign, target)
@@ -136,6 +144,7 @@ class Ledger:
         settled = {decision.version} if decision.verdict in _SETTLING else set()
         return replace(
             added,
+            births={decision.version: decision.looked_window_id or decision.window_id or ""} | added.births,
             decided_versions=added.decided_versions | {decision.version},
             settled_versions=added.settled_versions | settled,
             promotions=added.promotions | promotions,

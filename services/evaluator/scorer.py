@@ -295,7 +295,7 @@ class _Examiner:
         # Rows of eras need not be among those that decide; eras have a heat map of their own.
         pictures = draw_all(
             self._home / "pictures" / self._exam.window_id / contender.model.version,
-            {FRESH: self._exam.fresh[rows], POOL: rows[rows]},
+            {name: found[rows] for name, found in suites(self._exam, contender).items() if name in (FRESH, POOL)},
             {model: right[role][rows] for model, role in roles.items()},
             scores,
             {model: asked[role].probabilities[rows] for model, role in roles.items() if asked[role].has_scores},

@@ -37,7 +37,8 @@ class Weighed:
 def suites(exam: Exam, contender: Contender) -> dict[str, BoolArray]:
     """Suite -> (n,) whether each row of the exam belongs to it, as far as this contender is concerned."""
     eras = {f"{ERA} {name}": rows for name, rows in exam.eras.items()}
-    return {FRESH: exam.fresh & contender.rows, POOL: contender.rows} | eras
+    fresh = {FRESH: exam.fresh & contender.rows} if exam.own_windows else {}
+    return fresh | {POOL: contender.rows} | eras
 
 
 def weigh(exam: Exam, measured: Measured, settings: GateSettings) -> Weighed:
@@ -96,6 +97,8 @@ def _ratio(sizes: Mapping[str, int], role: str) -> float | None:
 
 
 def _distrust(exam: Exam, measured: Measured, settings: GateSettings) -> QuarantineVerdict:
+    if not exam.own_windows:
+        return QuarantineVerdict(quarantine=False, reason="it brings no window of its own", numbers={})
     if exam.champion is None:
         return quarantine_verdict(Flips(), None, None, settings.quarantine)
     right, here = measured.right[CHAMPION], exam.own

@@ -40,6 +40,7 @@ from services.evaluator.windows import WindowBook
 from shared.errors import ConfigurationError, RegistryRefusedError, RetryableError
 from shared.events import Candidate, CandidateStatus, Decision, Verdict
 from shared.metrics import EvaluatorMetrics
+from shared.rebuilds import LeftOut
 from shared.registry import Registry
 from shared.retry import Backoff
 from shared.settings import EvaluatorSettings
@@ -135,10 +136,19 @@ class Trial:
         if reached := self._reached_before(candidate.version):
             log.info("finishing", version=candidate.version, number=reached[0].number)
             return self._decided(*reached, following=Stage.CROWN)
-        if not self._desk.windows.knows(candidate.window_id):
-            return self._unusable(f"its window {candidate.window_id} is not in windows.closed")
-        self._exam = self._set_exam(Model(candidate.version, candidate.model_digest))
+        newest = self._newest_window()
+        if newest is None or not self._desk.windows.knows(newest):
+            return self._unusable(f"its window {newest or candidate.window_id} is not in windows.closed")
+        self._exam = self._set_exam(Model(candidate.version, candidate.model_digest), newest)
         return Stage.SCORE
+
+    def _newest_window(self) -> str | None:
+        """The last one whose rows decide: the candidate's own; of a rebuild, which brings none, the newest so far."""
+        candidate, ledger = self._candidate, self._ledger
+        if candidate.rebuild_of is None:
+            return candidate.window_id
+        seen = {*ledger.decided_windows, *candidate.window_ids}
+        return self._desk.windows.newest_trusted(seen, ledger.quarantined)
 
     def _reached_before(self, number: str) -> tuple[Decision, ...]:
         version = self._desk.registry.version(number)
@@ -146,26 +156,28 @@ class Trial:
             return ()
         return tagged_sitting(version.tags, self._ledger, self._candidate, self._desk.windows.snapshots())
 
-    def _set_exam(self, challenger: Model) -> Exam:
+    def _set_exam(self, challenger: Model, newest: str) -> Exam:
         candidate, ledger = self._candidate, self._ledger
         gate = self._desk.settings.gate
-        births = {waiting_role(str(entry.version)): str(entry.window_id) for entry in ledger.waiting}
+        births = {waiting_role(version): ledger.births[version] for version in ledger.waiting_versions}
+        without = tuple(dict.fromkeys((*ledger.left_out, *candidate.without)))
         found = self._desk.windows.rows_on_trial(
-            candidate.window_id,
+            newest,
             ledger.quarantined,
-            births={candidate.window_id, *births.values()},
+            births={newest, *births.values()},
             promotion=ledger.promoted_with,
             gate=gate,
+            without=LeftOut.of(without),
         )
 
         def contender(role: str, model: Model, birth: str) -> Contender:
             return Contender(role, model, found.mask(found.deciding[birth]))
 
         return Exam(
-            challenger=contender(CHALLENGER, challenger, candidate.window_id),
+            challenger=contender(CHALLENGER, challenger, newest),
             champion=_model(ledger, ledger.champion),
-            window_id=candidate.window_id,
-            own_windows=(*candidate.window_ids, candidate.window_id),
+            window_id=newest,
+            own_windows=() if candidate.rebuild_of else (*candidate.window_ids, candidate.window_id),
             rows=found.rows,
             label_counts=found.label_counts,
             waiting=tuple(
@@ -176,6 +188,8 @@ class Trial:
             since_promotion=found.mask(found.since_promotion),
             eras={name: found.mask(keys) for name, keys in found.eras.items()},
             unreadable=found.unreadable,
+            without=without,
+            left_out=found.left_out,
         )
 
     # 2. Score

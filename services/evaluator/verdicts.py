@@ -32,8 +32,9 @@ def judged(
     for role in sorted(settled, key=lambda role: settled[role].verdict is not Verdict.PROMOTE):
         about = _about_candidate(candidate) if role == CHALLENGER else _about_waiting(ledger, role)
         sealed = _seal(settled[role], weighed.rulings[role], about, settings)
-        sealed |= {"scores": scores.get(role, ()), "looked_window_id": candidate.window_id}
+        sealed |= {"scores": scores.get(role, ()), "looked_window_id": exam.window_id}
         sealed["numbers"] |= weighed.anchor.numbers
+        sealed = _with_left_out(sealed, exam)
         if role == CHALLENGER:
             sealed = _with_distrust(sealed, weighed.quarantine, exam.unreadable)
         entries.append(_next(ledger.after_all(entries), now, anchor=anchor, **sealed))
@@ -46,12 +47,13 @@ def _about_candidate(candidate: Candidate) -> dict[str, Any]:
         "window_id": candidate.window_id,
         "run_id": candidate.run_id,
         "model_digest": candidate.model_digest,
+        "without": candidate.without,
     }
 
 
 def _about_waiting(ledger: Ledger, role: str) -> dict[str, Any]:
     entry = next(entry for entry in ledger.waiting if entry.version and waiting_role(entry.version) == role)
-    return {name: getattr(entry, name) for name in ("version", "window_id", "run_id", "model_digest")}
+    return {name: getattr(entry, name) for name in ("version", "window_id", "run_id", "model_digest", "without")}
 
 
 def _seal(settled: Settled, ruling: Ruling, about: dict[str, Any], settings: GateSettings) -> dict[str, Any]:
@@ -62,6 +64,16 @@ def _seal(settled: Settled, ruling: Ruling, about: dict[str, Any], settings: Gat
         "terms": ruling.terms,
         "numbers": dict(ruling.numbers),
         "policy": settings.model_dump(mode="json"),
+    }
+
+
+def _with_left_out(sealed: dict[str, Any], exam: Exam) -> dict[str, Any]:
+    if not exam.without:
+        return sealed
+    said = f"judged without {' and '.join(exam.without)}: {exam.left_out} held-out reviews decide about nobody"
+    return sealed | {
+        "reasons": (*sealed["reasons"], said),
+        "numbers": sealed["numbers"] | {"left_out_rows": exam.left_out},
     }
 
 
@@ -93,6 +105,7 @@ def without_model(ledger: Ledger, candidate: Candidate, now: datetime) -> Decisi
         version=None,
         window_id=candidate.window_id,
         run_id=candidate.run_id,
+        without=candidate.without,
         verdict=Verdict.REJECT,
         reasons=(
             f"{'window quarantined' if distrusted else 'training failed'}: {candidate.reason or 'no reason given'}",
@@ -111,6 +124,7 @@ def rolled_back(ledger: Ledger, command: Command, target: str, now: datetime) ->
         window_id=None,
         run_id=promotion.run_id,
         model_digest=promotion.model_digest,
+        without=promotion.without,
         verdict=Verdict.ROLLBACK,
         reasons=(command.why,),
         decided_by=command.who,

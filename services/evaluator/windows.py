@@ -23,10 +23,12 @@ from shared.errors import SnapshotError
 from shared.events import ClosedWindow, Side, Snapshot
 from shared.gate_settings import EraSettings, GateSettings
 from shared.kafka import Record
+from shared.rebuilds import LeftOut
 
 log = structlog.get_logger("windows")
 
 BoolArray = NDArray[np.bool_]
+NOTHING = LeftOut()
 
 
 class Snapshots(Protocol):
@@ -52,6 +54,7 @@ class TrialRows:
         deciding: Birth window -> keys of the rows that decide about a challenger born with it.
         since_promotion: Keys of the rows that arrived after the champion's promotion.
         eras: Era -> keys of its frozen rows.
+        left_out: How many rows decide about nobody, because somebody on trial was rebuilt without them.
     """
 
     rows: tuple[HeldOutRow, ...]
@@ -60,6 +63,7 @@ class TrialRows:
     eras: dict[str, frozenset[str]]
     label_counts: dict[str, int]
     unreadable: tuple[str, ...]
+    left_out: int = 0
 
     def mask(self, keys: Collection[str]) -> BoolArray:
         """(n,) whether each row is one of these."""
@@ -73,7 +77,7 @@ class WindowBook:
         self._manifests, self._archive = manifests, archive
         self._windows: dict[str, ClosedWindow] = {}
         self._hold_outs: dict[str, tuple[HeldOutRow, ...]] = {}
-        self._era_rows: dict[tuple[str, ...], tuple[HeldOutRow, ...]] = {}
+        self._era_rows: dict[tuple[LeftOut, tuple[str, ...]], tuple[HeldOutRow, ...]] = {}
 
     def refresh(self) -> None:
         """Reads the manifests that are new."""
@@ -84,6 +88,13 @@ class WindowBook:
     def knows(self, window_id: str) -> bool:
         """Whether the window was closed."""
         return window_id in self._windows
+
+    def newest_trusted(self, seen: Collection[str], quarantined: Collection[str]) -> str | None:
+        """The newest window that nobody distrusts, up to the newest of those seen; names of others are passed over."""
+        last = max((self._windows[name].sequence for name in seen if name in self._windows), default=-1)
+        trusted = (window for window in self._windows.values() if window.window_id not in quarantined)
+        upto = [window for window in trusted if window.sequence <= last]
+        return max(upto, key=lambda window: window.sequence).window_id if upto else None
 
     def snapshots(self) -> dict[str, str]:
         """Window id -> SHA-256 of its snapshot."""
@@ -97,6 +108,7 @@ class WindowBook:
         births: Collection[str],
         promotion: str | None,
         gate: GateSettings,
+        without: LeftOut = NOTHING,
     ) -> TrialRows:
         """The rows as of a window; a snapshot that is missing or altered is left out and named.
 
@@ -104,11 +116,12 @@ class WindowBook:
             births: Windows with which the challengers on trial were born, the newest among them.
             promotion: The newest window that the gate had looked at when it promoted the champion, if there is one.
             gate: How many rows of each kind.
+            without: Rows that decide about nobody.
 
         Raises: ArchiveUnavailableError if the archive could not be read.
         """
         windows = eligible(self._windows.values(), newest_window_id, quarantined)
-        reading = _Reading(self._archive, self._hold_outs)
+        reading = _Reading(self._archive, self._hold_outs, without)
         promoted = self._windows[promotion].sequence if promotion in self._windows else None
         after = () if promoted is None else first_windows_after(windows, promoted, gate.anchor_rows)
         held = reading.enough(windows, min(self._windows[birth].sequence for birth in births), gate.pool_rows, after)
@@ -124,6 +137,7 @@ class WindowBook:
             eras={name: frozenset(rows) for name, rows in eras.items()},
             label_counts=_label_counts(windows),
             unreadable=tuple(reading.unreadable),
+            left_out=reading.left_out,
         )
 
     def _frozen(
@@ -131,10 +145,10 @@ class WindowBook:
     ) -> dict[str, dict[str, HeldOutRow]]:
         """Era -> its rows by key. They are frozen, so those that are known are not read again."""
         eras = eras_of(self._windows.values(), newest_window_id, quarantined, settings)
-        kept: dict[tuple[str, ...], tuple[HeldOutRow, ...]] = {}
+        kept: dict[tuple[LeftOut, tuple[str, ...]], tuple[HeldOutRow, ...]] = {}
         found: dict[str, dict[str, HeldOutRow]] = {}
         for name, windows in eras.items():
-            members = tuple(window.window_id for window in windows)
+            members = reading.without, tuple(window.window_id for window in windows)
             rows = self._era_rows.get(members) or era_rows((reading.glance(each) for each in windows), settings.rows)
             kept[members], found[name] = rows, {row.key: row for row in rows}
         self._era_rows = kept
@@ -144,9 +158,10 @@ class WindowBook:
 class _Reading:
     """Hold-outs for one sitting: those that the last one had are not read again."""
 
-    def __init__(self, archive: Snapshots, known: Mapping[str, tuple[HeldOutRow, ...]]) -> None:
-        self._archive, self._known = archive, known
+    def __init__(self, archive: Snapshots, known: Mapping[str, tuple[HeldOutRow, ...]], without: LeftOut) -> None:
+        self._archive, self._known, self.without = archive, known, without
         self.used: dict[str, tuple[HeldOutRow, ...]] = {}
+        self.left_out = 0
         self.unreadable: list[str] = []
 
     def enough(
@@ -158,15 +173,22 @@ class _Reading:
         for window in newest_first:
             if len(in_pool) >= pool_rows and window.window_id not in wanted:
                 continue
-            rows = self.glance(window)
-            self.used[window.window_id] = rows
+            self.used[window.window_id] = held = self._hold_out(window)
+            rows = self._deciding(held)
+            self.left_out += len(held) - len(rows)
             found.append((window, rows))
             if window.sequence <= oldest_birth:
                 in_pool.update(row.key for row in rows)
         return found
 
     def glance(self, window: ClosedWindow) -> tuple[HeldOutRow, ...]:
-        """A window's hold-out; empty if it has none or its snapshot is lost."""
+        """What may decide of a window's hold-out; empty if it has none or its snapshot is lost."""
+        return self._deciding(self._hold_out(window))
+
+    def _deciding(self, rows: tuple[HeldOutRow, ...]) -> tuple[HeldOutRow, ...]:
+        return tuple(row for row in rows if (row.offset, row.source) not in self.without)
+
+    def _hold_out(self, window: ClosedWindow) -> tuple[HeldOutRow, ...]:
         if not window.sides.get(Side.HOLDOUT):
             return ()
         try:

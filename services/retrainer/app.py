@@ -11,6 +11,7 @@ from services.retrainer.launcher import Job
 from services.retrainer.machine import Machine, examine
 from services.retrainer.plan import DecisionWait
 from services.retrainer.preparation import Preparation
+from services.retrainer.rebuild import Rebuild, rebuild_of
 from services.retrainer.registration import Registration
 from services.retrainer.runs import RunFolder, Runs
 from shared.archive import Archive
@@ -79,13 +80,28 @@ class LocalWorkshop:
         return self._registration.register(run, [history.windows[window_id] for window_id in learned])
 
 
+class RebuildWorkshop(LocalWorkshop):
+    """The same, for one order to rebuild; the windows that it is given are the order's."""
+
+    def __init__(self, settings: Settings, registry: Registry, machine: Machine, rebuild: Rebuild) -> None:
+        super().__init__(settings, registry, machine)
+        self._rebuild = rebuild
+
+    def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
+        return self._registration.find_rebuild(self._rebuild.name, self._runs.folder(self._rebuild.name))
+
+    def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
+        return self._preparation.prepare_rebuild(self._rebuild)
+
+
 class Retrainer:
     """The service's loop. Only the member that owns the partition trains; others are standbys by Kafka's own rules."""
 
     def __init__(self, context: Context, machine: Machine) -> None:
         self._context, self._settings = context, context.settings
         self._metrics = RetrainerMetrics(context.registry)
-        self._workshop = LocalWorkshop(self._settings, Registry(self._settings, context.stopping), machine)
+        self._registry, self._machine = Registry(self._settings, context.stopping), machine
+        self._workshop = LocalWorkshop(self._settings, self._registry, machine)
         self._runs = Runs(self._settings.home, self._settings.stream)
         self._consumer = GroupConsumer(self._settings, ROLE, [WINDOWS_CLOSED], from_beginning)
         self._follower = Follower(self._settings, HISTORY_ROLE, FOLLOWED)
@@ -106,7 +122,7 @@ class Retrainer:
                 return  # a standby
             self._producer = self._take_ownership()
         if self._cycle is None:
-            self._cycle = self._next_cycle()
+            self._cycle = self._next_rebuild() or self._next_cycle()
         if self._cycle is not None and (candidate := self._cycle.advance()) is not None:
             self._publish(candidate, self._producer)
 
@@ -143,10 +159,13 @@ class Retrainer:
     def _take_ownership(self) -> TransactionalProducer:
         # First the producer: it ends what a dead predecessor left open, so that the history after it is complete.
         producer = TransactionalProducer(self._settings, ROLE)
-        for record in self._follower.catch_up():
-            self._remember(record)
+        self._catch_up()
         self._runs.drop_heavy_parts_of(self._history.covered())
         return producer
+
+    def _catch_up(self) -> None:
+        for record in self._follower.catch_up():
+            self._remember(record)
 
     def _follow(self) -> None:
         for record in self._follower.poll():
@@ -164,6 +183,19 @@ class Retrainer:
         except UnreadableRecordError as error:
             log.error("record_passed_over", error=str(error))
             return None
+
+    def _next_rebuild(self) -> Cycle | None:
+        """Orders to rebuild go first: while a poisoned champion serves, every window waits in its shadow."""
+        order = self._history.next_rebuild()
+        if order is None:
+            return None
+        # Topics are followed side by side: what the order is about may have been read less far than the order itself.
+        self._catch_up()
+        rebuild = rebuild_of(order, self._history)
+        workshop = RebuildWorkshop(self._settings, self._registry, self._machine, rebuild)
+        log.info("rebuild_taken", rebuild=rebuild.name, version=rebuild.version, without=rebuild.without, who=order.who)
+        settings, metrics = self._settings.training, self._metrics
+        return Cycle(rebuild.windows, self._history, workshop, settings, metrics, rebuild=rebuild)
 
     def _next_cycle(self) -> Cycle | None:
         """Takes what waits first: windows with a plan as planned, else one, or all if the backlog is merged."""

@@ -12,6 +12,7 @@ from services.retrainer.history import History
 from services.retrainer.launcher import JobEnd
 from services.retrainer.plan import DecisionWait
 from services.retrainer.progress import Entry, Point
+from services.retrainer.rebuild import Rebuild
 from services.retrainer.runs import RunFolder
 from shared.errors import ModelError, RecordError, RetryableError
 from shared.events import Candidate, CandidateStatus, ClosedWindow, utc_now
@@ -111,9 +112,11 @@ class Cycle:
         settings: TrainingSettings,
         metrics: RetrainerMetrics,
         clock: Callable[[], float] = time.monotonic,
+        rebuild: Rebuild | None = None,
     ) -> None:
-        """Args: windows: oldest first; several only if all are trainable."""
-        self.windows = tuple(windows)
+        """Args: windows: oldest first; several only if all are trainable. rebuild: what they are trained again for."""
+        self.windows, self._rebuild = tuple(windows), rebuild
+        self._name = rebuild.name if rebuild else self.windows[-1].window_id
         self._history, self._workshop, self._settings = history, workshop, settings
         self._metrics, self._clock = metrics, clock
         self._phase: Phase = self._first_phase()
@@ -149,6 +152,9 @@ class Cycle:
         self._metrics.progress.set(0)
 
     def _first_phase(self) -> Phase:
+        if self._rebuild is not None:
+            why = self._rebuild.objection
+            return Preparing(DecisionWait()) if why is None else self._failed(why)
         newest = self.windows[-1]
         if not newest.trainable:
             return Done(self._without_model(CandidateStatus.SKIPPED, newest.not_trainable_because or "not trainable"))
@@ -192,7 +198,7 @@ class Cycle:
         return found or self._workshop.prepare(self.windows, self._history, wait)
 
     def _launched(self, run: RunFolder) -> Phase:
-        log.info("training", window_id=self.windows[-1].window_id, attempt=len(run.failures()) + 1)
+        log.info("training", window_id=self._name, attempt=len(run.failures()) + 1)
         return Training(run, self._workshop.launch(run), self._clock())
 
     def _watch(self, phase: Training) -> Phase:
@@ -248,18 +254,20 @@ class Cycle:
         return Done(candidate)
 
     def _distrusted(self, reason: str) -> Done:
-        log.warning("window_distrusted", window_id=self.windows[-1].window_id, reason=reason)
+        log.warning("window_distrusted", window_id=self._name, reason=reason)
         return Done(self._without_model(CandidateStatus.DISTRUSTED, reason))
 
     def _failed(self, reason: str) -> Done:
-        log.error("window_failed", window_id=self.windows[-1].window_id, reason=reason)
+        log.error("window_failed", window_id=self._name, reason=reason)
         return Done(self._without_model(CandidateStatus.FAILED, reason))
 
     def _without_model(self, status: CandidateStatus, reason: str) -> Candidate:
         return Candidate(
-            window_id=self.windows[-1].window_id,
+            window_id=self._name,
             window_ids=tuple(window.window_id for window in self.windows),
             status=status,
             reason=reason,
+            rebuild_of=self._rebuild.version if self._rebuild else None,
+            without=self._rebuild.without if self._rebuild else (),
             created_at=utc_now(),
         )

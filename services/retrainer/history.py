@@ -1,5 +1,6 @@
 """What the topics say so far, as far as planning needs it: a pure fold of manifests, candidates, decisions, orders."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from services.retrainer.start import WaitingChallenger
@@ -13,6 +14,7 @@ from shared.events import (
     Event,
     Verdict,
 )
+from shared.rebuilds import rebuild_id
 
 MOVES_CHAMPION = (Verdict.PROMOTE, Verdict.ROLLBACK)
 
@@ -31,6 +33,7 @@ class History:
     _decided: set[str] = field(default_factory=set)
     _quarantined: dict[str, Decision] = field(default_factory=dict)
     _released: dict[str, Command] = field(default_factory=dict)
+    _rebuilds: dict[str, Command] = field(default_factory=dict)
 
     def observe(self, event: Event) -> None:
         """Folds in one event; kinds that planning does not need are passed over."""
@@ -43,6 +46,8 @@ class History:
                 self._observe_decision(event)
             case Command(kind=CommandKind.RELEASE_WINDOW, target=str(window_id)):
                 self._released[window_id] = event
+            case Command(kind=CommandKind.REBUILD):
+                self._rebuilds.setdefault(rebuild_id(event.command_id), event)
 
     def _observe_candidate(self, candidate: Candidate) -> None:
         self.candidates.setdefault(candidate.window_id, candidate)
@@ -89,6 +94,19 @@ class History:
     def covered(self) -> frozenset[str]:
         """All windows that have their candidate."""
         return frozenset(self._covered)
+
+    def next_rebuild(self) -> Command | None:
+        """The oldest order to rebuild that has no candidate yet."""
+        return next((order for name, order in self._rebuilds.items() if name not in self._covered), None)
+
+    def candidate_of(self, version: str) -> Candidate | None:
+        """The candidate that a version is."""
+        return next((made for made in self.candidates.values() if made.version == version), None)
+
+    def left_out(self, versions: Iterable[str]) -> tuple[str, ...]:
+        """What the lines of these versions were rebuilt without."""
+        made = filter(None, map(self.candidate_of, versions))
+        return tuple(dict.fromkeys(selector for candidate in made for selector in candidate.without))
 
     def undecided(self) -> str | None:
         """The window of the latest candidate that the gate has yet to decide on, if any; skipped ones are never."""

@@ -73,6 +73,13 @@ class DecisionWait(PlanPart):
     decided: bool = Field(True, description="False: training went ahead without that decision.")
 
 
+class RebuiltVersion(PlanPart):
+    """Whose history is trained again, by an operator's order."""
+
+    version: str
+    name: str = Field(description="Of the run and its candidate, in place of the newest window's id.")
+
+
 class Hardware(PlanPart):
     """What the training computes on."""
 
@@ -89,6 +96,10 @@ class Plan(PlanPart):
     replay_kept: NonNegativeInt | None = Field(
         None, description="Rows of `replay` that the job keeps by the start model's loss; null: all. Which: its result."
     )
+    rebuild: RebuiltVersion | None = Field(None, description="Null: the windows are new.")
+    without: tuple[str, ...] = Field(
+        (), description="Left out of every window of a rebuild; of any other plan, out of what is learned again."
+    )
     start: StartPoint
     training: TrainingSettings
     hardware: Hardware
@@ -102,8 +113,8 @@ class Plan(PlanPart):
 
     @property
     def window_id(self) -> str:
-        """The run's name: the newest window."""
-        return self.windows[-1].window_id
+        """The run's name: the newest window, or the rebuild's own."""
+        return self.rebuild.name if self.rebuild else self.windows[-1].window_id
 
     @property
     def window_ids(self) -> tuple[str, ...]:
@@ -147,6 +158,7 @@ def make_plan(
     replay: Mapping[str, tuple[int, ...]],
     earlier: Mapping[str, ClosedWindow],
     *,
+    without: tuple[str, ...] = (),
     start: StartPoint,
     training: TrainingSettings,
     hardware: Hardware,
@@ -159,6 +171,7 @@ def make_plan(
     Args:
         windows: At least one, oldest first.
         replay: Window id -> offsets to learn again; each id is one of `earlier`.
+        without: What none of those offsets may be.
     """
     newest = windows[-1]
     return Plan(
@@ -168,6 +181,7 @@ def make_plan(
             for window_id, offsets in replay.items()
         ),
         replay_kept=wanted_replay(windows, training) if isinstance(training.replay, HardReplaySettings) else None,
+        without=without,
         start=start,
         training=training,
         hardware=hardware,

@@ -7,14 +7,25 @@ import structlog
 from services.retrainer.history import History
 from services.retrainer.machine import Machine
 from services.retrainer.parents import Parents
-from services.retrainer.plan import DecisionWait, Plan, StartPoint, make_plan, plan_seed, wanted_replay
+from services.retrainer.plan import (
+    DecisionWait,
+    ParentVersion,
+    Plan,
+    RebuiltVersion,
+    StartPoint,
+    make_plan,
+    plan_seed,
+    wanted_replay,
+)
+from services.retrainer.rebuild import COLUMNS, Rebuild, Share, objection_to, share_of
 from services.retrainer.replay import EarlierRow, build_policy, eligible, replay_quotas
 from services.retrainer.runs import JobSetup, RunFolder, Runs, TrainingRow
 from services.retrainer.start import choose_start
 from shared.archive import Archive, WindowRow
-from shared.errors import SnapshotError
+from shared.errors import RecordError, SnapshotError
 from shared.events import ClosedWindow, Side, Snapshot, utc_now
 from shared.lineage import code_version
+from shared.rebuilds import LeftOut
 from shared.registry import Registry
 from shared.settings import Settings
 
@@ -43,6 +54,18 @@ class Preparation:
             self.furnish(run, plan)
         return run
 
+    def prepare_rebuild(self, rebuild: Rebuild) -> RunFolder:
+        """The same for an order to rebuild.
+
+        Raises:
+            RecordError: Nothing would be left out, or too little left; or as `prepare` does.
+        """
+        run = self._runs.folder(rebuild.name)
+        plan = run.plan() or self._planned_rebuild(run, rebuild)
+        if run.result() is None:
+            self.furnish(run, plan)
+        return run
+
     def furnish(self, run: RunFolder, plan: Plan) -> None:
         """Gives a run what its job works on: the plan's rows and weights. Raises as `prepare` does."""
         self._write_rows(run, plan)
@@ -52,28 +75,55 @@ class Preparation:
 
     def _planned(self, run: RunFolder, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> Plan:
         earlier = eligible(history.windows.values(), windows[0].sequence, history.quarantined())
-        training = self._settings.training
+        training, start = self._settings.training, self._start(history)
+        without = history.left_out(filter(None, (history.champion, *(parent.version for parent in start.parents))))
+        seed = plan_seed(training.seed, windows[-1].sequence)
         plan = make_plan(
             windows,
-            self._drawn(earlier, wanted_replay(windows, training), plan_seed(training.seed, windows[-1].sequence)),
+            self._drawn(earlier, LeftOut.of(without), wanted_replay(windows, training), seed),
             earlier,
-            start=self._start(history),
+            without=without,
+            start=start,
             training=training,
             hardware=self._machine.hardware,
             decision_wait=wait,
             code_version=code_version(),
             now=utc_now(),
         )
-        run.write(run.plan_file, plan)
-        log.info("planned", window_id=plan.window_id, new_rows=plan.new_rows, replay_rows=plan.replay_rows)
-        return plan
+        return _written(run, plan)
+
+    def _planned_rebuild(self, run: RunFolder, rebuild: Rebuild) -> Plan:
+        shares = [share_of(rebuild, window, self._counted_rows(window.snapshot)) for window in rebuild.windows]
+        if (objection := objection_to(rebuild, shares)) is not None:
+            raise RecordError(objection)
+        plan = make_plan(
+            [share.window for share in shares if share.learned],
+            {},
+            {},
+            without=rebuild.without,
+            start=self._from_base(()),
+            training=self._settings.training,
+            hardware=self._machine.hardware,
+            decision_wait=DecisionWait(),
+            code_version=code_version(),
+            now=utc_now(),
+        )
+        return _written(run, rebuilt(plan, rebuild, shares))
+
+    def _counted_rows(self, snapshot: Snapshot) -> Iterable[tuple[int, int, str, str | None]]:
+        columns = self._archive.columns(snapshot, COLUMNS).to_pydict()
+        return zip(*(columns[name] for name in COLUMNS), strict=True)
 
     def _start(self, history: History) -> StartPoint:
-        model, training = self._settings.model, self._settings.training
+        training = self._settings.training
         chosen = choose_start(training, history.champion, history.waiting, history.promoted)
         parents = self._parents.known(chosen, history.digests)
         if training.start == "soup":
             parents = self._parents.at_hand(parents)
+        return self._from_base(parents)
+
+    def _from_base(self, parents: tuple[ParentVersion, ...]) -> StartPoint:
+        model = self._settings.model
         return StartPoint(
             base=model.base,
             base_revision=model.base_revision,
@@ -81,37 +131,65 @@ class Preparation:
             parents=parents,
         )
 
-    def _drawn(self, earlier: Mapping[str, ClosedWindow], wanted: int, seed: int) -> dict[str, tuple[int, ...]]:
+    def _drawn(
+        self, earlier: Mapping[str, ClosedWindow], without: LeftOut, wanted: int, seed: int
+    ) -> dict[str, tuple[int, ...]]:
         training = self._settings.training
         policy = build_policy(training.replay, training.seed)
         drawn: dict[str, tuple[int, ...]] = {}
         for window_id, count in replay_quotas(earlier, policy, wanted, seed).items():
             try:
-                drawn[window_id] = policy.draw(window_id, self._earlier_rows(earlier[window_id].snapshot), count, seed)
+                rows = self._earlier_rows(earlier[window_id].snapshot, without)
+                # The quotas come from manifests, which do not know what is left out.
+                if offsets := policy.draw(window_id, rows, count, seed):
+                    drawn[window_id] = offsets
             except SnapshotError as error:
                 # An old window that was lost must not stop all learning for ever; the plan shows that it is not in.
                 log.error("window_not_replayed", window_id=window_id, error=str(error))
         return drawn
 
-    def _earlier_rows(self, snapshot: Snapshot) -> list[EarlierRow]:
-        columns = self._archive.columns(snapshot, ("offset", "label", "side")).to_pydict()
-        rows = zip(columns["offset"], columns["label"], columns["side"], strict=True)
-        return [EarlierRow(offset, label) for offset, label, side in rows if side == Side.TRAIN.value]
+    def _earlier_rows(self, snapshot: Snapshot, without: LeftOut) -> list[EarlierRow]:
+        return [
+            EarlierRow(offset, label)
+            for offset, label, side, source in self._counted_rows(snapshot)
+            if side == Side.TRAIN.value and (offset, source) not in without
+        ]
 
     def _write_rows(self, run: RunFolder, plan: Plan) -> None:
         rows = {side: list[TrainingRow]() for side in (Side.TRAIN, Side.CALIBRATION, Side.VALIDATION)}
+        without = LeftOut.of(plan.without)
         for window in plan.windows:
-            _sort(window.window_id, self._archive.read(window.snapshot), rows)
+            read = self._archive.read(window.snapshot)
+            # What a line was rebuilt without concerns what came before, not what a window brings.
+            _sort(window.window_id, _left(read, without) if plan.rebuild else read, rows)
         for replayed in plan.replay:
             drawn, others = frozenset(replayed.offsets), (Side.CALIBRATION, Side.VALIDATION)
             kept = (
                 row
-                for row in self._archive.read(replayed.snapshot)
+                for row in _left(self._archive.read(replayed.snapshot), without)
                 if row.side in others or (row.side == Side.TRAIN and row.offset in drawn)
             )
             _sort(replayed.window_id, kept, rows)
         for side, content in rows.items():
             run.write_rows(side.value, content)
+
+
+def rebuilt(plan: Plan, rebuild: Rebuild, shares: Iterable[Share]) -> Plan:
+    """The plan of a rebuild: named after its order, learning of each window what is left of it, and nothing again."""
+    left = {share.window.window_id: share.learned.total() for share in shares}
+    windows = tuple(window.model_copy(update={"train_rows": left[window.window_id]}) for window in plan.windows)
+    named = RebuiltVersion(version=str(rebuild.version), name=rebuild.name)
+    return plan.model_copy(update={"windows": windows, "rebuild": named, "replay_kept": None})
+
+
+def _written(run: RunFolder, plan: Plan) -> Plan:
+    run.write(run.plan_file, plan)
+    log.info("planned", window_id=plan.window_id, new_rows=plan.new_rows, replay_rows=plan.replay_rows)
+    return plan
+
+
+def _left(rows: Iterable[WindowRow], without: LeftOut) -> list[WindowRow]:
+    return [row for row in rows if (row.offset, row.source) not in without]
 
 
 def _sort(window_id: str, rows: Iterable[WindowRow], into: Mapping[Side, list[TrainingRow]]) -> None:

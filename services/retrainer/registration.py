@@ -37,10 +37,22 @@ class Registration:
         if version is None:
             return None
         _check_same_rows(version, windows[-1])
+        return self._ended(window_id, version, run)
+
+    def find_rebuild(self, name: str, run: RunFolder) -> Candidate | None:
+        """The same for a rebuild: its name comes once only, so that its rows need no look.
+
+        Raises:
+            RegistryUnavailableError: Try again later.
+        """
+        version = self._registry.version_of_window(name)
+        return None if version is None else self._ended(name, version, run)
+
+    def _ended(self, name: str, version: ModelVersion, run: RunFolder) -> Candidate:
         # A kill between registering and ending leaves the run open; ending it again changes only when it ended.
         if version.run_id is not None:
             self._registry.end_run(version.run_id)
-        return candidate_of(window_id, version, _metrics_of(version, run.result()))
+        return candidate_of(name, version, _metrics_of(version, run.result()))
 
     def register(self, run: RunFolder, windows: Sequence[ClosedWindow]) -> Candidate:
         """Logs the run and registers its model.
@@ -117,6 +129,8 @@ def candidate_of(window_id: str, version: ModelVersion, metrics: TrainingMetrics
         model_digest=lineage.model_digest,
         parent_version=lineage.parent_version,
         replay_window_ids=lineage.replay_window_ids,
+        rebuild_of=lineage.rebuild_of,
+        without=lineage.without,
         metrics=metrics,
         created_at=utc_now(),
     )
@@ -131,6 +145,8 @@ def lineage_of(plan: Plan, result: TrainingResult) -> Lineage:
         replay_window_ids=replayed_windows(plan, result),
         parent_version=plan.start.version,
         averaged_versions=plan.start.averaged,
+        rebuild_of=plan.rebuild.version if plan.rebuild else None,
+        without=plan.without,
         base=plan.start.base,
         base_digest=plan.start.base_digest,
         seed=plan.seed,
@@ -163,6 +179,8 @@ def parameters(plan: Plan) -> dict[str, object]:
         "seed": plan.seed,
         "new_rows": plan.new_rows,
         "replay_rows": plan.replay_rows,
+        "rebuild_of": plan.rebuild.version if plan.rebuild else "none",
+        "without": "; ".join(plan.without) or "nothing",
         "windows": len(plan.windows),
         "replay_windows": len(plan.replay),
         "waited_for_decision_seconds": round(plan.decision_wait.seconds, 1),

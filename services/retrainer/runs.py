@@ -152,14 +152,14 @@ class Runs:
         self._root = home.resolve() / "runs" / stream.folder
 
     def folder(self, window_id: str) -> RunFolder:
-        """The run of a window, whether it exists or not."""
+        """The run of a window, or of a rebuild by its name, whether it exists or not."""
         return RunFolder(self._root / window_id)
 
     def planned_with(self, window: ClosedWindow) -> RunFolder | None:
         """The run whose plan learns this window: its own, or the one of a later window that it was merged into."""
         for run in self._all():
             plan = run.plan()
-            if plan is not None and _content(window) in map(_content, plan.windows):
+            if plan is not None and plan.rebuild is None and _content(window) in map(_content, plan.windows):
                 return run
         return None
 
@@ -184,7 +184,8 @@ class Runs:
                 run.drop_heavy_parts()
 
     def _all(self) -> list[RunFolder]:
-        return [RunFolder(path) for path in sorted(self._root.glob("w-*")) if path.is_dir()]
+        found = (*self._root.glob("w-*"), *self._root.glob("rebuild-*"))
+        return [RunFolder(path) for path in sorted(found) if path.is_dir()]
 
 
 def _content(window: ClosedWindow | NewWindow) -> tuple[str, Sha256]:

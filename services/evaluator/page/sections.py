@@ -218,6 +218,7 @@ def origin(decision: Decision, candidate: Candidate | None) -> Markup:
         "quarantined": "yes: its held-out rows leave the pool, and it is not replayed"
         if decision.quarantined
         else None,
+        "left out": ", ".join(decision.without) or None,
         "command": decision.command_id,
     }
     facts |= _training(candidate) if candidate else {}
@@ -237,6 +238,7 @@ def _training(candidate: Candidate) -> dict[str, Content]:
     facts: dict[str, Content] = {
         "learned from": ", ".join(candidate.window_ids),
         "replayed": ", ".join(candidate.replay_window_ids) or None,
+        "rebuilt": f"the history of version {candidate.rebuild_of}" if candidate.rebuild_of else None,
         "started from": f"version {candidate.parent_version}" if candidate.parent_version else "the base model",
         "training ended": f"{candidate.status.value} {candidate.reason or ''}".strip(),
     }

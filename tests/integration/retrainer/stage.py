@@ -14,13 +14,24 @@ from services.retrainer.app import Retrainer, build
 from shared.archive import Archive, WindowRow
 from shared.envelope import decode
 from shared.errors import RetryableError
-from shared.events import Candidate, ClosedWindow, Decision, Event, Side, SplitRecord, Trigger, Verdict, utc_now
+from shared.events import (
+    Candidate,
+    ClosedWindow,
+    Command,
+    Decision,
+    Event,
+    Side,
+    SplitRecord,
+    Trigger,
+    Verdict,
+    utc_now,
+)
 from shared.health import Health
 from shared.kafka import Admin, Producer, read_topic
 from shared.metrics import ServiceMetrics
 from shared.service import Context
 from shared.settings import Settings, load_settings
-from shared.topics import MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED, Topic
+from shared.topics import CONTROL_COMMANDS, MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED, Topic
 
 LABELS = ("negative", "positive")
 SPLIT = SplitRecord(salt="s", holdout_share=100, calibration_share=100, validation_share=100, normaliser_version="1")
@@ -106,6 +117,10 @@ class Stream:
             decided_at=utc_now(),
         )
         self._send(MODELS_DECISIONS, [(candidate.version or "", decision)])
+
+    def order(self, *commands: Command) -> None:
+        """Writes orders, as `tidemill` does."""
+        self._send(CONTROL_COMMANDS, [(command.command_id, command) for command in commands])
 
     def candidates(self) -> list[Candidate]:
         """Everything that was published so far."""

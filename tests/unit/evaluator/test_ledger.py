@@ -163,3 +163,21 @@ def test_rollbacks_by_the_watch_are_counted_apart_from_those_of_people() -> None
     assert ledger.rollbacks_by_watch(since=NOW) == 0
     with pytest.raises(LedgerCorruptError, match="decides on its version again"):
         ledger.after(decision(6, PROMOTE, "3", "1"))
+
+
+def test_a_challenger_was_born_with_the_window_that_the_gate_looked_at_first() -> None:
+    first = {"window_id": "rebuild-1", "looked_window_id": window_id(4)}
+    ledger = told((UNDECIDED, "2")).after(decision(3, UNDECIDED, "7", "1", **first))
+    ledger = ledger.after(decision(4, UNDECIDED, "7", "1", **first | {"looked_window_id": window_id(9)}))
+    assert ledger.births == {"1": window_id(1), "2": window_id(102), "7": window_id(4)}
+
+
+def test_what_a_champion_or_one_that_waits_was_rebuilt_without_decides_about_nobody() -> None:
+    """As long as that is so: a rejection or a rollback ends it."""
+    first = Ledger.of([decision(1, PROMOTE, "1", None)])
+    waits = first.after(decision(2, UNDECIDED, "2", "1", without=("source=spam",)))
+    rejected = waits.after(decision(3, REJECT, "2", "1", window_id=window_id(2), without=("source=spam",)))
+    promoted = waits.after(decision(3, PROMOTE, "2", "1", window_id=window_id(2), without=("source=spam",)))
+    back = promoted.after(decision(4, ROLLBACK, "1", "2"))
+    found = [ledger.left_out for ledger in (first, waits, rejected, promoted, back)]
+    assert found == [(), ("source=spam",), (), ("source=spam",), ()]

@@ -1,5 +1,7 @@
 """Models are compared on the same rows, and a distrusted window's own rows have no say in its favour."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -174,3 +176,14 @@ def test_a_slow_slide_is_stopped_by_the_anchor() -> None:
     ruling = weigh(sitting, measured(right, slices={}), GateSettings()).rulings[CHALLENGER]
     assert ruling.verdict is Verdict.UNDECIDED
     assert [reason for reason in ruling.reasons if reason.startswith("anchor")]
+
+
+def test_a_rebuild_has_no_fresh_rows_and_quarantines_nothing() -> None:
+    """The same answers lock a window away whose own challenger gives them."""
+    rebuilt = replace(TWO_WINDOWS, own_windows=())
+    right = {CHAMPION: answers(TWO_WINDOWS, 0.2, 0.8), CHALLENGER: answers(TWO_WINDOWS, 0.8, 0.3)}
+    weighed = weigh(rebuilt, measured(right), SETTINGS)
+    assert weigh(TWO_WINDOWS, measured(right), SETTINGS).quarantine.quarantine
+    assert not weighed.quarantine.quarantine
+    assert FRESH not in suites(rebuilt, rebuilt.challenger)
+    assert weighed.rulings[CHALLENGER].numbers["rows"] == 1200

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -10,18 +11,20 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.evaluator.exam import BASELINE, CHALLENGER, Exhibit, Measured, Result, Unavailable
+from services.evaluator.exam import BASELINE, CHALLENGER, CHAMPION, Exam, Exhibit, Measured, Result, Unavailable
 from services.evaluator.launcher import Scoring
 from services.evaluator.ledger import Ledger
 from services.evaluator.record import DECISION_FILE
 from services.evaluator.trial import Desk, Stage, Trial
 from services.evaluator.windows import TrialRows, WindowBook
 from shared.errors import RegistryRefusedError, RegistryUnavailableError, RetryableError
+from shared.events import Verdict
 from shared.metrics import EvaluatorMetrics
+from shared.rebuilds import LeftOut
 from shared.registry import DECISION_PAGE, Registry
 from shared.retry import Backoff
 from shared.settings import EvaluatorSettings
-from tests.unit.evaluator.builders import NOW, candidate, measured
+from tests.unit.evaluator.builders import NOW, candidate, decision, measured, window_id
 
 NOTHING_RIGHT = {model: np.zeros(0, np.bool_) for model in (CHALLENGER, BASELINE)}
 
@@ -121,3 +124,43 @@ def test_a_page_that_cannot_be_written_does_not_stop_the_ledger(found: Measured)
         picture.unlink()
     until(Stage.SETTLED, under_way)
     assert [call.args[2] for call in registry.log_text.call_args_list] == [DECISION_FILE]
+
+
+def rebuild_trial(ledger: Ledger, found: Measured, newest: str | None) -> tuple[Trial, Any, list[Exam]]:
+    """The trial of a rebuild of window 0's version, the window book, and the exams that were set."""
+    registry, exams = create_autospec(Registry, instance=True), list[Exam]()
+    registry.version.return_value = None
+    desk_of = desk(iter(()), registry)
+    windows: Any = desk_of.windows
+    windows.newest_trusted.return_value = newest
+    births = {newest: frozenset(), window_id(2): frozenset()}
+    windows.rows_on_trial.return_value = TrialRows((), births, frozenset(), {}, {}, (), left_out=3)
+
+    def launch(exam: Exam) -> Scoring:
+        exams.append(exam)
+        return Finished(found)
+
+    rebuild = candidate(0, "9", window_id="rebuild-1", rebuild_of="1", without=("source=spam",))
+    return Trial(replace(desk_of, launch=launch), rebuild, ledger), windows, exams
+
+
+def test_a_rebuild_is_judged_by_what_the_gate_has_seen_less_what_it_was_rebuilt_without(found: Measured) -> None:
+    first = Ledger.of([decision(1, Verdict.PROMOTE, "1", None)])
+    waiting = first.after(decision(2, Verdict.UNDECIDED, "7", "1", without=("offsets=1-2",)))
+    answers = measured({name: np.zeros(0, np.bool_) for name in (CHALLENGER, CHAMPION, "waiting 7")})
+    under_way, windows, exams = rebuild_trial(waiting, answers, window_id(5))
+    until(Stage.RECORD, under_way)
+    seen, locked = windows.newest_trusted.call_args.args
+    assert (window_id(0) in seen, window_id(2) in seen, locked) == (True, True, frozenset())
+    call = windows.rows_on_trial.call_args
+    assert (call.args[0], call.kwargs["births"]) == (window_id(5), {window_id(5), window_id(2)})
+    assert call.kwargs["without"] == LeftOut.of(["offsets=1-2", "source=spam"])
+    assert (exams[0].window_id, exams[0].own_windows, exams[0].left_out) == (window_id(5), (), 3)
+    assert {entry.looked_window_id for entry in under_way.decisions} == {window_id(5)}
+    assert not any(entry.quarantined for entry in under_way.decisions)
+
+
+def test_a_rebuild_of_windows_that_nobody_knows_is_rejected(found: Measured) -> None:
+    under_way, _, _ = rebuild_trial(Ledger(), found, None)
+    until(Stage.RECORD, under_way)
+    assert [entry.verdict for entry in under_way.decisions] == [Verdict.REJECT]

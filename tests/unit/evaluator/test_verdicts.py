@@ -48,7 +48,8 @@ def room_entries(ledger: Ledger, waiting: Flips, newcomer: Flips, anchor: Anchor
     """The ledger after a sitting where version 8 waited and version 9 is new."""
     room = ledger.after(decision(ledger.number + 1, Verdict.UNDECIDED, "8", ledger.champion, window_id=window_id(8)))
     weighed = Weighed({waiting_role("8"): ruling(waiting), CHALLENGER: ruling(newcomer)}, TRUSTED, anchor)
-    return room.after_all(judged(room, candidate(9, "9"), EXAM, weighed, {}, SETTINGS, NOW))
+    sitting = replace(EXAM, window_id=window_id(9))
+    return room.after_all(judged(room, candidate(9, "9"), sitting, weighed, {}, SETTINGS, NOW))
 
 
 def test_every_contender_gets_an_entry_about_itself() -> None:
@@ -176,3 +177,22 @@ def test_the_watch_rolls_back_so_often_a_day_and_people_as_they_like() -> None:
     assert objection(ledger, person, 1, NOW) is None
     assert objection(ledger, watch, 1, NOW + timedelta(hours=25)) is None
     assert objection(TWO_CHAMPIONS, watch, 0, NOW) is not None
+
+
+def test_what_the_sitting_went_without_is_said_to_everybody_and_stays_with_the_rebuild() -> None:
+    room = CHAMPION_ONE.after(decision(2, Verdict.UNDECIDED, "8", "1", window_id=window_id(8)))
+    rebuild = candidate(9, "9", window_id="rebuild-1", rebuild_of="1", without=("source=spam",))
+    sitting = replace(EXAM, own_windows=(), without=("source=spam",), left_out=12)
+    weighed = Weighed({waiting_role("8"): ruling(EVEN), CHALLENGER: ruling(EVEN)}, TRUSTED)
+    older, newer = judged(room, rebuild, sitting, weighed, {}, SETTINGS, NOW)
+    for entry in (older, newer):
+        assert any("without source=spam: 12 held-out" in reason for reason in entry.reasons)
+    assert {entry.numbers["left_out_rows"] for entry in (older, newer)} == {12}
+    assert [(entry.window_id, entry.without) for entry in (older, newer)] == [
+        (window_id(8), ()),
+        ("rebuild-1", ("source=spam",)),
+    ]
+
+
+def test_a_sitting_without_a_rebuild_says_nothing_of_it() -> None:
+    assert "left_out_rows" not in gate_entry(EVEN).numbers

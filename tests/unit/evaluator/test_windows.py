@@ -11,6 +11,7 @@ from shared.errors import ArchiveUnavailableError, SnapshotError, TidemillError
 from shared.events import ClosedWindow, Side, Snapshot
 from shared.gate_settings import EraSettings, GateSettings
 from shared.kafka import Record
+from shared.rebuilds import LeftOut
 from tests.unit.evaluator.builders import NOW, snapshot_row, window, window_id
 
 
@@ -36,6 +37,14 @@ class Snapshots:
         if snapshot.path in self.broken:
             raise self.broken[snapshot.path]
         return [snapshot_row(place, f"{snapshot.path} {place}") for place in range(3)]
+
+
+class Numbered(Snapshots):
+    """Rows with the offsets that they have in the stream."""
+
+    def read(self, snapshot: Snapshot) -> list[WindowRow]:
+        first = int(snapshot.path[-10:])
+        return [snapshot_row(first + place, f"{snapshot.path} {place}") for place in range(3)]
 
 
 def path(sequence: int) -> str:
@@ -147,3 +156,37 @@ def test_eras_are_frozen_rows_of_the_past_and_read_once() -> None:
 def test_while_there_is_no_champion_nothing_can_be_forgotten() -> None:
     windows = book(Snapshots(), *(window(sequence) for sequence in range(7)))
     assert on_trial(windows, 6, pool_rows=3).eras == {}
+
+
+def rebuilt_on(windows: WindowBook, newest: int, without: LeftOut, promotion: int | None = None) -> TrialRows:
+    promoted = None if promotion is None else window_id(promotion)
+    gate = GateSettings(pool_rows=4, anchor_rows=100, eras=EraSettings(windows=2, rows=4))
+    births = {window_id(newest)}
+    return windows.rows_on_trial(
+        window_id(newest), frozenset(), births=births, promotion=promoted, gate=gate, without=without
+    )
+
+
+def test_rows_that_somebody_was_rebuilt_without_decide_about_nobody_and_others_fill_the_pool() -> None:
+    snapshots = Numbered()
+    windows = book(snapshots, *(window(sequence) for sequence in range(4)))
+    found = rebuilt_on(windows, 3, LeftOut.of(["offsets=3000-3001"]))
+    assert [row.offset for row in found.rows] == [2000, 2001, 2002, 3002]
+    assert found.left_out == 2
+    assert [row.offset for row in rebuilt_on(windows, 3, LeftOut()).rows] == [2002, 3000, 3001, 3002]
+
+
+def test_an_era_does_not_veto_with_rows_that_are_left_out_and_gets_them_back_later() -> None:
+    windows = book(Numbered(), *(window(sequence) for sequence in range(5)))
+    plain = rebuilt_on(windows, 4, LeftOut(), promotion=0).eras["0-1"]
+    without = rebuilt_on(windows, 4, LeftOut.of(["offsets=0-999"]), promotion=0).eras["0-1"]
+    assert (len(plain), len(without)) == (4, 3)
+    assert rebuilt_on(windows, 4, LeftOut(), promotion=0).eras["0-1"] == plain
+
+
+def test_a_rebuild_is_judged_as_of_the_newest_window_seen_that_nobody_distrusts() -> None:
+    windows = book(Snapshots(), *(window(sequence) for sequence in range(5)))
+    seen = {window_id(1), window_id(3), "rebuild-1"}
+    assert windows.newest_trusted(seen, frozenset()) == window_id(3)
+    assert windows.newest_trusted(seen, {window_id(3)}) == window_id(2)
+    assert windows.newest_trusted({"rebuild-1"}, frozenset()) is None

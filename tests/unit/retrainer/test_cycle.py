@@ -10,9 +10,10 @@ from services.retrainer.history import History
 from services.retrainer.launcher import JobEnd
 from services.retrainer.plan import DecisionWait
 from services.retrainer.progress import Entry, Point
+from services.retrainer.rebuild import Rebuild
 from services.retrainer.runs import LabelQuality, RunFolder, TrainingResult
 from services.retrainer.suspicion import QualityReport, Suspects
-from shared.errors import ModelError, RegistryUnavailableError, SnapshotError
+from shared.errors import ModelError, RecordError, RegistryUnavailableError, SnapshotError
 from shared.events import Candidate, CandidateStatus, ClosedWindow, TrainingMetrics, Verdict
 from shared.metrics import RetrainerMetrics
 from shared.settings import TrainingSettings
@@ -106,6 +107,10 @@ class Harness:
         chosen = settings or TrainingSettings()
         given = windows or (closed_window(0),)
         return Cycle(given, self.history, self.workshop, chosen, self.metrics, clock=lambda: self.now)
+
+    def rebuild(self, rebuild: Rebuild) -> Cycle:
+        given = rebuild.windows, self.history, self.workshop, TrainingSettings(), self.metrics
+        return Cycle(*given, clock=lambda: self.now, rebuild=rebuild)
 
     def value(self, name: str) -> float | None:
         return self.registry.get_sample_value(name)
@@ -279,3 +284,23 @@ def test_a_window_whose_labels_are_distrusted_gives_no_model(harness: Harness, w
 def test_a_window_whose_labels_were_looked_at_and_found_right_is_learned(harness: Harness) -> None:
     harness.workshop.run.write(harness.workshop.run.quality_file, quality(None))
     assert finish(harness.cycle()).status is CandidateStatus.READY
+
+
+def test_a_rebuild_waits_for_no_decision(harness: Harness) -> None:
+    harness.history.observe(candidate(0, version="1"))
+    rebuild = Rebuild("rebuild-1", "1", "source=spam", windows=(closed_window(0),))
+    finish(harness.rebuild(rebuild))
+    assert harness.workshop.waits == [DecisionWait()]
+
+
+def test_a_rebuild_that_cannot_be_made_out_is_answered_without_a_model(harness: Harness) -> None:
+    made = finish(harness.rebuild(Rebuild("rebuild-1", "9", "source=spam", objection="no such version")))
+    assert (made.window_id, made.window_ids, made.status) == ("rebuild-1", (), CandidateStatus.FAILED)
+    assert (made.reason, made.rebuild_of, made.without) == ("no such version", "9", ("source=spam",))
+    assert harness.workshop.jobs == []
+
+
+def test_a_rebuild_without_rows_is_answered_too(harness: Harness) -> None:
+    harness.workshop.prepare_errors = [RecordError("nothing is source=spam")]
+    made = finish(harness.rebuild(Rebuild("rebuild-1", "9", "source=spam", windows=(closed_window(0),))))
+    assert (made.window_id, made.window_ids, made.reason) == ("rebuild-1", (window_id(0),), "nothing is source=spam")

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from services.retrainer.plan import ParentVersion, Plan, ReplayedWindow
+from services.retrainer.plan import ParentVersion, Plan, RebuiltVersion, ReplayedWindow
 from services.retrainer.registration import Registration, lineage_of, parameters
 from services.retrainer.runs import KeptRows, RunFolder, TrainingResult
 from shared.errors import ConfigurationError
@@ -107,3 +107,14 @@ def test_the_lineage_names_all_versions_of_an_average(tmp_path: Path) -> None:
     found = Lineage.from_tags(lineage_of(average, RESULT).to_tags())
     assert (found.parent_version, found.averaged_versions) == ("3", ("3", "5"))
     assert parameters(average)["parent_version"] == "3+5"
+
+
+def test_a_rebuild_tells_what_it_is_of_and_without(tmp_path: Path) -> None:
+    order = RebuiltVersion(version="3", name="rebuild-1")
+    plan = planned(tmp_path).model_copy(update={"rebuild": order, "without": ("source=spam",)})
+    tags = lineage_of(plan, RESULT).to_tags()
+    version = ModelVersion(version="7", run_id="run", source="", tags=tags, created_at=NOW)
+    found = registration(OneVersion(version)).find_rebuild("rebuild-1", RunFolder(tmp_path / "gone"))
+    assert found is not None
+    assert (found.window_id, found.rebuild_of, found.without) == ("rebuild-1", "3", ("source=spam",))
+    assert (parameters(plan)["rebuild_of"], parameters(plan)["without"]) == ("3", "source=spam")

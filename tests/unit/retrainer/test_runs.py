@@ -1,5 +1,6 @@
 from pathlib import Path
 
+from services.retrainer.plan import RebuiltVersion
 from services.retrainer.runs import RunFolder, Runs
 from shared.settings import StreamSettings, TrainingSettings
 from tests.unit.retrainer.builders import closed_window, rows, tiny_plan, window_id
@@ -72,3 +73,21 @@ def test_a_plan_for_other_rows_of_the_same_name_is_set_aside(tmp_path: Path) -> 
     assert runs.planned_with(anew) is None
     assert runs.of([anew]).plan() is None
     assert [path.name[:8] for path in run.path.parent.iterdir()] == ["other-w-"]
+
+
+def test_a_window_is_not_taken_for_the_rebuild_that_learns_it_again(tmp_path: Path) -> None:
+    runs, run = planned(tmp_path)
+    plan = run.plan()
+    assert plan is not None
+    rebuild = runs.folder("rebuild-1")
+    rebuild.write(rebuild.plan_file, plan.model_copy(update={"rebuild": RebuiltVersion(version="1", name="rebuild-1")}))
+    run.plan_file.unlink()
+    assert runs.planned_with(closed_window(0)) is None
+
+
+def test_a_rebuild_is_tidied_like_any_run(tmp_path: Path) -> None:
+    runs = Runs(tmp_path, StreamSettings())
+    rebuild = runs.folder("rebuild-1")
+    rebuild.write_rows("train", rows(3))
+    runs.drop_heavy_parts_of(frozenset({"rebuild-1"}))
+    assert not rebuild.data.exists()
