@@ -332,7 +332,7 @@ class ServedPrediction(Event):
 
 
 class CommandKind(StrEnum):
-    """What an operator, or the monitor, may ask. `drift` closes the open window early; `rebuild` learns history again."""
+    """What an operator, or the monitor, may ask. `drift` closes the open window early; `rebuild` learns anew."""
 
     CLOSE_WINDOW = "close_window"
     RELEASE_WINDOW = "release_window"

@@ -56,5 +56,15 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         yield starting
 
 
+@pytest.fixture
+def crowned(stage: Stage, models: Models, start: Start) -> Stage:
+    """A stream whose first champion always answers positive."""
+    stage.challenge(stage.window(label=1), models.positive)
+    evaluator = start(stage)
+    evaluator.until_entry(1)
+    evaluator.close()
+    return stage
+
+
 def _dying(make: Callable[..., Any], kill: str, after: bool) -> Callable[..., Any]:
     return lambda *args: Dying(make(*args), kill, after)

@@ -192,11 +192,12 @@ class Stage:
         self._send(WINDOWS_CLOSED, window_id, manifest)
         return manifest
 
-    def register(self, window: ClosedWindow, folder: Path) -> Candidate:
-        """Registers a model as the window's, without telling the evaluator."""
-        run_id = self.registry.run_of_window(window.window_id, window.window_id)
+    def register(self, window: ClosedWindow, folder: Path, name: str | None = None) -> Candidate:
+        """Registers a model as the window's, without telling the evaluator; `name`: instead of the window's."""
+        name = name or window.window_id
+        run_id = self.registry.run_of_window(name, name)
         source = self.registry.upload_model(run_id, folder)
-        version = self.registry.register(window.window_id, run_id, source, lineage(window).to_tags())
+        version = self.registry.register(name, run_id, source, lineage(window).to_tags())
         return Candidate(
             window_id=window.window_id,
             window_ids=(window.window_id,),
@@ -206,6 +207,13 @@ class Stage:
             model_digest=model_digest(folder),
             created_at=utc_now(),
         )
+
+    def rebuild(self, window: ClosedWindow, folder: Path, name: str, without: str) -> Candidate:
+        """Publishes a model as the champion's history, which is this window, without some of its rows."""
+        candidate = self.register(window, folder, name)
+        told = {"window_id": name, "rebuild_of": self.registry.champion(), "without": (without,)}
+        self.publish(candidate.model_copy(update=told))
+        return candidate
 
     def challenge(self, window: ClosedWindow, folder: Path) -> Candidate:
         """Registers a model and publishes it as the window's candidate."""

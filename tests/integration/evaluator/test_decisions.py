@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from services.evaluator.record import DECISION_TAG, VERDICT_TAG
 from shared.events import Candidate, CandidateStatus, CommandKind, Decision, Outcome, Verdict, utc_now
 from shared.kafka import Producer
@@ -11,16 +9,6 @@ from shared.registry import DECISION_PAGE
 from shared.topics import MODELS_CANDIDATES
 from tests.integration.evaluator.conftest import Start
 from tests.integration.evaluator.stage import ROWS, Models, Stage
-
-
-@pytest.fixture
-def crowned(stage: Stage, models: Models, start: Start) -> Stage:
-    """A stream whose first champion always answers positive."""
-    stage.challenge(stage.window(label=1), models.positive)
-    evaluator = start(stage)
-    evaluator.until_entry(1)
-    evaluator.close()
-    return stage
 
 
 def test_the_first_model_that_beats_the_baseline_is_promoted(stage: Stage, models: Models, start: Start) -> None:
