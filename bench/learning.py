@@ -167,7 +167,7 @@ def _print_claim(claim: Claim) -> None:
 
 
 def _bench(options: argparse.Namespace, folder: Path) -> Bench:
-    windows = options.windows or (QUICK_WINDOWS if options.quick else StreamSettings.most_windows)
+    windows = options.windows or (QUICK_WINDOWS if options.quick else StreamSettings().most_windows)
     return Bench(
         policies=(*POLICIES, *(VARIANTS if options.variants else ())),
         stream=StreamSettings(window_rows=options.window_rows, segment_windows=options.segment, most_windows=windows),

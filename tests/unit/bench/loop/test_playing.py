@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
-
 from bench.loop.playing import MeteredStore, Played, play
 from bench.loop.policies import DEFAULTS, POLICIES, Policy
 from bench.loop.stream import Stream
@@ -93,10 +91,3 @@ def test_the_meter_runs_for_what_was_trained_before(tmp_path: Path) -> None:
     _, again, starts = played(NAMED["never"], tmp_path)
     assert starts == []
     assert (again.trainings, again.row_passes, again.serving) == (first.trainings, first.row_passes, first.serving)
-
-
-@pytest.mark.parametrize("name", ["ours", "always"])
-def test_the_stream_is_played_to_its_end(tmp_path: Path, name: str) -> None:
-    stream, result, _ = played(NAMED[name], tmp_path)
-    assert len(result.serving) == len(stream.eras)
-    assert result.trainings == len(stream.eras)
