@@ -24,7 +24,8 @@ def draw(policies: Sequence[Policy], stream: Stream, runs: Runs, target: Path) -
     """Writes a PNG. Args: stream: the one that place 0 of every list is about."""
     height = 4.2 + 0.3 * len(policies)
     drawing = Figure(figsize=(13.0, 1.8 + height), layout="constrained", dpi=110)
-    above, below = drawing.subfigures(2, 1, height_ratios=(4.2, 1.2 + 0.3 * len(policies)))
+    heights = (4.2, 1.2 + 0.3 * len(policies))
+    above, below = drawing.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     _draw_stream(above.subplots(), stream, {name: runs[name][0] for name in LINES if name in runs})
     panels = below.subplots(1, 4, sharey=True)
     columns = (

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.loop.policies import Policy, Wants
+from bench.gate.desk import Wants
+from bench.loop.policies import Policy
 from bench.loop.stream import Stream
 from services.control.backtest.judging import BASELINE, Floats, right
 from services.control.backtest.lesson import Lesson, make_lesson
