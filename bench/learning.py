@@ -43,6 +43,7 @@ COLUMNS = (
     ("forgotten", "forgotten", 100.0, 2),
     ("harmful", "harmful", 1.0, 2),
     ("promotions", "promotions", 1.0, 1),
+    ("unserved", "unserved", 1.0, 1),
     ("1000 row passes", "row_passes", 0.001, 0),
     ("seconds", "seconds", 1.0, 1),
 )

@@ -31,6 +31,7 @@ class Outcome:
             model's. Never below 0. Source: Chaudhry et al., "Riemannian Walk", ECCV 2018.
         harmful: Promotions that cost more than half a point on untouched rows of the domains met so far, all alike.
         worst: What the worst promotion did.
+        unserved: Windows that the baseline had to answer, because nothing had been promoted yet.
         row_passes: Of all trainings.
     """
 
@@ -41,6 +42,7 @@ class Outcome:
     promotions: int
     harmful: int
     worst: float
+    unserved: int
     trainings: int
     row_passes: float
     seconds: float
@@ -93,6 +95,7 @@ class _Examiner:
             promotions=len(edges),
             harmful=sum(edge < -HARM for edge in edges),
             worst=min([0.0, *edges]),
+            unserved=min((BASELINE, *played.serving).count(BASELINE), len(by_window)),
             trainings=played.trainings,
             row_passes=played.row_passes,
             seconds=played.seconds,

@@ -16,10 +16,11 @@ MIDDLING: dict[str, Any] = {
     "promotions": 40,
     "harmful": 20,
     "worst": -0.05,
+    "unserved": 1,
     "trainings": 50,
     "row_passes": 1_000.0,
     "seconds": 1.0,
-    "by_window": (0.7,),
+    "by_window": (0.6, 0.7, 0.7),
 }
 GOOD = {"accuracy": 0.75, "harmful": 1, "row_passes": 500.0, "backward_transfer": -0.01}
 
@@ -57,3 +58,9 @@ def test_a_point_behind_the_best_is_near_enough_if_no_gate_is_better() -> None:
 
 def test_a_better_variant_of_ours_is_no_rival() -> None:
     assert held(GOOD, **{"replay-1": {"accuracy": 0.9}}) == [True] * 5
+
+
+def test_what_is_lost_before_our_first_promotion_is_told_apart() -> None:
+    ours = GOOD | {"unserved": 2, "by_window": (0.1, 0.1, 0.9)}
+    runs = {each.name: [Outcome(**MIDDLING)] for each in POLICIES} | {"ours": [Outcome(**MIDDLING | ours)]}
+    assert claims(POLICIES, runs)[0].numbers["once_served"].mean == pytest.approx(0.2)

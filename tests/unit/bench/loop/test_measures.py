@@ -30,6 +30,7 @@ def test_accuracy_is_of_the_model_in_service_before_the_window_and_by_true_label
     assert STREAM.flipped
     assert result.by_window == (0, 1, 1, 0, 1, 1)
     assert result.accuracy == pytest.approx(4 / 6)
+    assert result.unserved == 1
 
 
 def test_what_keeps_the_first_domain_has_forgotten_nothing() -> None:
@@ -57,7 +58,7 @@ def test_a_promotion_is_harmful_by_all_domains_met_so_far() -> None:
 
 def test_who_is_never_promoted_is_never_harmful() -> None:
     result = outcome(*[BASELINE] * 6)
-    assert (result.promotions, result.harmful, result.worst, result.accuracy) == (0, 0, 0.0, 0.0)
+    assert (result.promotions, result.harmful, result.worst, result.accuracy, result.unserved) == (0, 0, 0.0, 0.0, 6)
     assert (result.trainings, result.row_passes, result.seconds) == (6, 100.0, 1.5)
 
 
