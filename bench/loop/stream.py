@@ -86,7 +86,7 @@ def make_stream(domains: Mapping[str, Sequence[Labelled]], settings: StreamSetti
     order = _order({name: len(rows) // settings.window_rows for name, rows in rest.items()}, settings, chance)
     if not order:
         raise ConfigurationError(f"no domain fills a window of {settings.window_rows} reviews; take smaller windows")
-    flipped = _flipped(len(order), settings.flipped_share, chance)
+    flipped = _flipped(len(order), settings, chance)
     rows = _rows(order, rest, flipped, settings.window_rows)
     eras = cut(Recording((_recorded(rows),), tuple(rows)), _closing(settings.window_rows))
     return Stream(
@@ -114,10 +114,14 @@ def _order(windows: Mapping[str, int], settings: StreamSettings, chance: np.rand
     return [name for place in chance.permutation(len(taken)) for name in taken[place]]
 
 
-def _flipped(windows: int, share: float, chance: np.random.Generator) -> frozenset[int]:
-    """Any but the first: with nothing learned yet, no policy could tell."""
-    count = min(round(share * windows), windows - 1)
-    return frozenset((1 + chance.choice(windows - 1, count, replace=False)).tolist()) if count > 0 else frozenset()
+def _flipped(windows: int, settings: StreamSettings, chance: np.random.Generator) -> frozenset[int]:
+    """Not the first window: with nothing learned yet, no policy could tell. Nor the last few.
+
+    A bad ending would drown what was forgotten of the domains: the last model is the one that is asked.
+    """
+    places = range(1, windows - settings.segment_windows // 2)
+    count = min(round(settings.flipped_share * windows), len(places))
+    return frozenset(chance.choice(places, count, replace=False).tolist()) if count else frozenset()
 
 
 def _rows(
