@@ -18,6 +18,7 @@ LINES = {OURS: "#0b6e4f", "estimate": "#3b6ea8", ALWAYS: "#c2703d", EVERYTHING: 
 SMOOTHED_WINDOWS = 3
 # Below this many harmful promotions the axis is linear, so that none at all has a place.
 LINEAR_BELOW = 1.0
+TICKS = (0, 1, 3, 10, 30)
 
 
 def draw(policies: Sequence[Policy], stream: Stream, runs: Runs, target: Path) -> None:
@@ -40,7 +41,8 @@ def draw(policies: Sequence[Policy], stream: Stream, runs: Runs, target: Path) -
     panels[0].set_yticks(range(len(policies)), [f"{each.name}: {each.text}" for each in policies], fontsize=8)
     panels[0].invert_yaxis()
     panels[1].set_xscale("symlog", linthresh=LINEAR_BELOW)
-    panels[1].set_xlim(left=-0.1)
+    panels[1].set_xlim(-LINEAR_BELOW / 10, max(TICKS))
+    panels[1].set_xticks(TICKS, [str(tick) for tick in TICKS])
     panels[2].axvline(0, color="0.5", linewidth=0.8)
     panels[3].set_xscale("log")
     drawing.savefig(target, format="png", metadata={"Software": None})
