@@ -1,6 +1,7 @@
 """Domains whose texts say their domain and their label, and models that know some domains."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,9 +17,10 @@ def reviews(domain: str, count: int) -> list[Labelled]:
     return [(f"{domain} {number} {('bad', 'good')[number % 2]}", number % 2) for number in range(count)]
 
 
-def two_domains() -> Stream:
+def two_domains(flipped_share: float = SETTINGS.flipped_share) -> Stream:
     """Three windows of one domain, then three of the other."""
-    return make_stream({name: reviews(name, 80) for name in ("films", "news")}, SETTINGS, seed=5)
+    settings = replace(SETTINGS, flipped_share=flipped_share)
+    return make_stream({name: reviews(name, 80) for name in ("films", "news")}, settings, seed=5)
 
 
 def answers(known: Iterable[str], texts: Sequence[str]) -> Floats:
