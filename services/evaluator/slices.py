@@ -4,6 +4,7 @@ import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import assert_never
 
 import numpy as np
@@ -78,6 +79,8 @@ def _words(count: int, edges: Sequence[int]) -> str:
     return f"{low}-{edges[place] - 1}" if place < len(edges) else f"{low}-more"
 
 
+# Challengers of one sitting are judged on the same rows, and those of the next on most of them again.
+@lru_cache(maxsize=20_000)
 def _language(text: str, kind: LanguageSlicesSettings) -> str:
     if len(text) < kind.min_chars:
         return UNKNOWN
