@@ -1,5 +1,6 @@
 """The evaluator and its scorer are killed while candidates are decided; every candidate gets one entry all the same."""
 
+import json
 import os
 import signal
 import threading
@@ -15,6 +16,7 @@ from deploy.local.mlflow_server import MlflowServer
 from shared.classifier.mlflow_format import save_for_mlflow
 from tests.integration.evaluator.stage import Models, Stage
 from tests.models import answering
+from tests.unit.evaluator.builders import CORE_POLICY
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -38,6 +40,10 @@ class EvaluatorProcess(process.Held):
             "TIDEMILL_KAFKA__BOOTSTRAP_SERVERS": settings.bootstrap_servers(),
             "TIDEMILL_REGISTRY__TRACKING_URI": settings.tracking_uri(),
             "TIDEMILL_EVALUATOR__GATE__POOL_ROWS": str(settings.evaluator.gate.pool_rows),
+            # A model that comes again is no better than the anchor, which is the same: here every window promotes.
+            "TIDEMILL_EVALUATOR__GATE__TERMS": json.dumps([{"kind": term.kind} for term in CORE_POLICY.terms]),
+            # Its child asks models too, and is not the one to be killed.
+            "TIDEMILL_EVALUATOR__MONITOR__ENABLED": "false",
             "TIDEMILL_EVALUATOR__ASSERT_ALIAS_SECONDS": "0.2",
             "TIDEMILL_MODEL__THREADS": "1",
         }
