@@ -28,12 +28,12 @@ from shared.envelope import AnyEvent, decode, trace_parent
 from shared.errors import LedgerCorruptError, UnreadableRecordError
 from shared.events import Candidate, Command, CommandKind, Decision, Verdict, utc_now
 from shared.kafka import (
-    Admin,
     Follower,
     GroupConsumer,
     Record,
     TransactionalProducer,
     check_codecs,
+    create_topics,
     from_beginning,
     next_offsets,
     read_topic,
@@ -280,7 +280,7 @@ def build(context: Context) -> Loop:
     """The evaluator with everything it needs; the producer first, because it ends what a predecessor left open."""
     settings = context.settings
     check_codecs()
-    _create_topics(settings)
+    create_topics(settings)
     registry = Registry(settings, context.stopping)
     registry.check()
     with ExitStack() as opened:
@@ -298,14 +298,6 @@ def _kept(opened: ExitStack, client: Client) -> Client:
     """Closed again if what follows fails: the start is repeated, and a forgotten client would live on."""
     opened.callback(client.close)
     return client
-
-
-def _create_topics(settings: Settings) -> None:
-    admin = Admin(settings)
-    try:
-        admin.create_topics()
-    finally:
-        admin.close()
 
 
 def _read_event(model: type[AnyEvent], record: Record) -> AnyEvent | None:

@@ -23,7 +23,7 @@ from services.evaluator.vigil import Vigil
 from shared.envelope import decode
 from shared.errors import LedgerCorruptError, RetryableError, UnreadableRecordError
 from shared.events import ClosedWindow, Command, CuratedReview, Decision, ServedPrediction, utc_now
-from shared.kafka import Admin, Follower, GroupConsumer, Partition, Producer, Record, check_codecs, next_offsets
+from shared.kafka import Follower, GroupConsumer, Partition, Producer, Record, check_codecs, create_topics, next_offsets
 from shared.lag import LagReport
 from shared.metrics import FeedbackOutcome, MonitorMetrics
 from shared.service import Context, Loop
@@ -206,7 +206,7 @@ def build(context: Context) -> Loop:
     if not settings.evaluator.monitor.enabled:
         return Resting(context.stopping, settings.kafka.poll_seconds)
     check_codecs()
-    _create_topics(settings)
+    create_topics(settings)
     with ExitStack() as opened:
         follower = Follower(settings, f"{ROLE}.ledger", [MODELS_DECISIONS, WINDOWS_CLOSED])
         opened.callback(follower.close)
@@ -242,14 +242,6 @@ def _sender(settings: Settings) -> Callable[[Command], None]:
             producer.close()
 
     return send
-
-
-def _create_topics(settings: Settings) -> None:
-    admin = Admin(settings)
-    try:
-        admin.create_topics()
-    finally:
-        admin.close()
 
 
 def _decision(record: Record) -> Decision:

@@ -10,7 +10,7 @@ from services.ingestor.curating import CuratorLoop
 from services.ingestor.sweeping import SweepLoop
 from services.ingestor.windowing import WindowerLoop
 from shared import service
-from shared.kafka import Admin, check_codecs
+from shared.kafka import check_codecs, create_topics
 from shared.metrics import IngestorMetrics
 from shared.service import Build, Context, Loop
 
@@ -50,11 +50,7 @@ class Ingestor:
 
     def _prepared(self, context: Context) -> IngestorMetrics:
         check_codecs()
-        admin = Admin(context.settings)
-        try:
-            admin.create_topics()
-        finally:
-            admin.close()
+        create_topics(context.settings)
         with self._lock:
             self._metrics = self._metrics or IngestorMetrics(context.registry)
             return self._metrics

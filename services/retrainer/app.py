@@ -19,12 +19,12 @@ from shared.envelope import decode, trace_parent
 from shared.errors import UnreadableRecordError
 from shared.events import Candidate, ClosedWindow, Command, Decision, Event
 from shared.kafka import (
-    Admin,
     Follower,
     GroupConsumer,
     Record,
     TransactionalProducer,
     check_codecs,
+    create_topics,
     from_beginning,
     next_offsets,
 )
@@ -255,11 +255,7 @@ def backlog(windows: Sequence[ClosedWindow], merge: bool) -> list[ClosedWindow]:
 def build(context: Context) -> Retrainer:
     """Connects to everything. Whatever is not there yet raises a RetryableError, and is tried again."""
     check_codecs()
-    admin = Admin(context.settings)
-    try:
-        admin.create_topics()
-    finally:
-        admin.close()
+    create_topics(context.settings)
     return Retrainer(context, examine(context.settings))
 
 

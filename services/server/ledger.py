@@ -6,7 +6,7 @@ from services.server.champion import Champion, ChampionFold
 from shared.envelope import decode
 from shared.errors import UnreadableRecordError
 from shared.events import Decision
-from shared.kafka import Admin, Follower, Record
+from shared.kafka import Follower, Record, create_topics
 from shared.settings import Settings
 from shared.topics import MODELS_DECISIONS
 
@@ -45,11 +45,7 @@ class LedgerReader:
 
     def _connection(self) -> Follower:
         if self._follower is None:
-            admin = Admin(self._settings)
-            try:
-                admin.create_topics()
-            finally:
-                admin.close()
+            create_topics(self._settings)
             self._follower = Follower(self._settings, "server", [MODELS_DECISIONS])
         return self._follower
 

@@ -6,7 +6,7 @@ here: a transactional request to an unreachable coordinator is lost for ever and
 (`transactions`), offsets given as plain integers hang (`records.positions`), polls under 100 ms never join a group.
 """
 
-from shared.kafka.admin import Admin
+from shared.kafka.admin import Admin, create_topics
 from shared.kafka.connection import check_codecs
 from shared.kafka.failures import RebalancedError, broker_errors
 from shared.kafka.group import GroupConsumer, StartOffset, from_beginning
@@ -29,6 +29,7 @@ __all__ = [
     "TransactionalProducer",
     "broker_errors",
     "check_codecs",
+    "create_topics",
     "from_beginning",
     "iterate_topic",
     "next_offsets",

@@ -66,3 +66,12 @@ class Admin:
     def close(self) -> None:
         """Lets go of the connection."""
         self._admin.close()
+
+
+def create_topics(settings: Settings) -> None:
+    """Creates the topics that are missing, as every service does at its start."""
+    admin = Admin(settings)
+    try:
+        admin.create_topics()
+    finally:
+        admin.close()
