@@ -14,7 +14,7 @@ import numpy as np
 from scipy.stats import norm
 
 from services.retrainer.suspicion import examine
-from shared.settings import LabelQualitySettings
+from shared.training_settings import LabelQualitySettings
 
 ACCURACIES = (0.6, 0.7, 0.78, 0.85, 0.92)
 FLIPPED = (0.0, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)

@@ -38,7 +38,8 @@ from shared.classifier.precision import Precision, supports_bf16
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
 from shared.events import Snapshot, SplitRecord, utc_now
-from shared.settings import FrozenSettings, LoraAdapterSettings, Settings, TrainingSettings
+from shared.settings import Settings
+from shared.training_settings import FrozenSettings, LoraAdapterSettings, TrainingSettings
 
 LABELS = ("negative", "positive")
 SHA = "0" * 64

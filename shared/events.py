@@ -205,6 +205,30 @@ class ClosedWindow(Event):
     trace_parent: str | None = None
 
 
+class UnlabeledWindow(Event):
+    """The manifest of one window of `reviews.unlabeled`: text for domain adaptation, immutable like any window."""
+
+    ce_type: ClassVar[str] = "tidemill.window.unlabeled"
+    window_id: str = Field(description="u- and the first offset, ten digits: u-0000001200.")
+    sequence: NonNegativeInt = Field(description="0 for the stream's first window of unlabelled text.")
+    first_offset: NonNegativeInt
+    last_offset: NonNegativeInt = Field(description="Offset of the last review in the range, inclusive.")
+    reviews: PositiveInt = Field(description="Unlabelled reviews in the range: kept + set aside.")
+    kept: NonNegativeInt
+    set_aside: tuple[SetAsideRow, ...]
+    sides: dict[Side, NonNegativeInt] = Field(description="Kept rows by side.")
+    sources: dict[str, NonNegativeInt] = Field(description="Kept rows by source; beyond the largest 50: 'other'.")
+    origins: dict[str, tuple[int, int]] = Field(description="Partition of `reviews.labeled` -> (lowest, highest).")
+    first_published_at: datetime
+    last_published_at: datetime
+    trigger: Trigger
+    trigger_detail: str
+    split: SplitRecord
+    snapshot: Snapshot
+    closed_at: datetime
+    trace_parent: str | None = None
+
+
 class TrainingMetrics(BaseModel):
     """What a training job measured."""
 
@@ -242,7 +266,39 @@ class Candidate(Event):
     replay_window_ids: tuple[str, ...] = ()
     rebuild_of: str | None = Field(None, description="Version whose history was trained again; null: a window's own.")
     without: tuple[str, ...] = Field((), description="What its line was rebuilt without, as an order's target says.")
+    base_version: str | None = Field(None, description="Version of the adapted base that its line began with.")
     metrics: TrainingMetrics | None = None
+    created_at: datetime
+
+
+class AdaptationMetrics(BaseModel):
+    """What a domain adaptation measured; losses are means per masked token, in nats, on validation rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    steps: NonNegativeInt
+    tokens_seen: NonNegativeInt
+    loss_before: float | None = Field(None, description="Of the parent base; null without validation rows.")
+    loss_after: float | None = None
+    seconds: float
+
+
+class BaseCandidate(Event):
+    """A base model adapted to the stream's unlabelled text, for the gate; or the reason why there is none."""
+
+    ce_type: ClassVar[str] = "tidemill.base.candidate"
+    window_id: str = Field(description="The newest window of unlabelled text that it learned.")
+    window_ids: tuple[str, ...] = Field(description="All windows of new text, the newest last.")
+    status: Literal[CandidateStatus.READY, CandidateStatus.FAILED]
+    reason: str | None = Field(None, description="Why there is no model.")
+    version: str | None = Field(None, description="Version of the registered base model.")
+    run_id: str | None = None
+    model_digest: Sha256 | None = None
+    exam_digest: Sha256 | None = Field(
+        None, description="Of the run's folder `exam`: the parent as masked-language model, and both fine-tuned."
+    )
+    parent_version: str | None = Field(None, description="Adapted base that it grew from; null: the base itself.")
+    probe_window_ids: tuple[str, ...] = Field((), description="Windows whose labels both bases were fine-tuned on.")
+    metrics: AdaptationMetrics | None = None
     created_at: datetime
 
 
@@ -314,6 +370,25 @@ class Decision(Event):
     without: tuple[str, ...] = Field((), description="What the version's line was rebuilt without.")
     decided_by: str = Field("gate", description="'gate', or who rolled back.")
     command_id: str | None = Field(None, description="The operator's command that this entry answers.")
+    decided_at: datetime
+
+
+class BaseDecision(Event):
+    """One entry of the ledger of bases: whether later trainings may start from an adapted base."""
+
+    ce_type: ClassVar[str] = "tidemill.base.decision"
+    number: PositiveInt = Field(description="Place in this ledger, 1 first, without gaps.")
+    version: str | None = Field(description="The base decided on; null if the adaptation failed.")
+    window_id: str
+    verdict: Literal[Verdict.PROMOTE, Verdict.REJECT, Verdict.UNDECIDED]
+    reasons: tuple[str, ...]
+    base_before: str | None = Field(description="Adapted base in use before; null: the configured base.")
+    base_after: str | None
+    model_digest: Sha256 | None = Field(None, description="Digest of `version`'s files.")
+    run_id: str | None = None
+    terms: tuple[TermResult, ...] = ()
+    numbers: dict[str, float] = Field(default_factory=dict, description="Counts, evidence, perplexities.")
+    policy: dict[str, Any] = Field(default_factory=dict, description="The gate's settings as used.")
     decided_at: datetime
 
 

@@ -267,3 +267,16 @@ class GateSettings(Section):
         if unknown:
             raise ValueError(f"required slices {unknown} are of no kind among {sorted(kinds)}; name them KIND:VALUE")
         return self
+
+
+class BaseGateSettings(Section):
+    """When an adapted base may take the place of the one before it."""
+
+    text_rows: int = Field(2000, ge=1, description="Held-out unlabelled rows whose words both bases guess; the newest.")
+    alpha: float = Field(0.05, gt=0, lt=1, description="Level at which fewer nats a guess must be proven.")
+    probe_rows: int = Field(
+        4000, ge=1, description="Held-out labelled rows that both answer once fine-tuned; the newest."
+    )
+    margin: float = Field(0.01, ge=0, lt=1, description="Accuracy after fine-tuning that may be lost.")
+    odds: float = Field(20.0, gt=1, description="Evidence at which the margin is kept.")
+    reject_odds: float = Field(10.0, gt=1, description="Evidence of harm at which the base is rejected.")

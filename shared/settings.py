@@ -20,9 +20,11 @@ from pydantic_settings import (
 
 from shared.errors import ConfigurationError
 from shared.events import SplitRecord
+from shared.gate_settings import BaseGateSettings
 from shared.gate_settings import GateSettings as GateSettings
 from shared.monitor_settings import MonitorSettings
 from shared.section import Section
+from shared.training_settings import AdaptationSettings, TrainingSettings
 
 CONFIG_VARIABLE = "TIDEMILL_CONFIG"
 DEFAULT_CONFIG_FILE = "tidemill.toml"
@@ -49,6 +51,11 @@ class StreamSettings(Section):
     def registered_model(self) -> str:
         """The model's name in the registry."""
         return f"{self.prefix}.{self.model}" if self.prefix else self.model
+
+    @property
+    def registered_base(self) -> str:
+        """The name in the registry of the base adapted to this stream's text."""
+        return f"{self.registered_model}-base"
 
     @property
     def folder(self) -> str:
@@ -188,6 +195,13 @@ class WindowSettings(Section):
     tick_seconds: float = Field(1.0, gt=0, description="Between looks at the clock when nothing arrives.")
 
 
+class UnlabeledWindowSettings(Section):
+    """When a window of unlabelled text closes."""
+
+    rows: int = Field(1000, ge=1, description="Kept rows, held-out ones included.")
+    max_age_seconds: float = Field(86_400.0, gt=0, description="Age at which it closes, however few rows it has.")
+
+
 class IngestorSettings(Section):
     """Curation and windows."""
 
@@ -197,6 +211,7 @@ class IngestorSettings(Section):
     duplicates: DuplicateSettings = DuplicateSettings()
     split: SplitSettings = SplitSettings()
     window: WindowSettings = WindowSettings()
+    unlabeled: UnlabeledWindowSettings = UnlabeledWindowSettings()
 
 
 class ModelSettings(Section):
@@ -210,132 +225,11 @@ class ModelSettings(Section):
     device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:1'.")
 
 
-class BalancedReplaySettings(Section):
-    """Replays every earlier window alike."""
-
-    kind: Literal["balanced"] = "balanced"
-
-
-class ReservoirReplaySettings(Section):
-    """Replays from a fixed memory of some rows of every earlier window, each remembered row as likely as any other."""
-
-    kind: Literal["reservoir"] = "reservoir"
-    rows_per_window: int = Field(200, ge=1, description="Rows remembered of each window, drawn once and for ever.")
-
-
-class LabelBalancedReplaySettings(Section):
-    """Replays every earlier window alike, and of each window every label alike."""
-
-    kind: Literal["label_balanced"] = "label_balanced"
-
-
-class HardReplaySettings(Section):
-    """Replays what the start model finds hardest, mixed with rows drawn by chance."""
-
-    kind: Literal["hard"] = "hard"
-    candidates: float = Field(3.0, ge=1, description="Rows scored, per row replayed; from every window alike.")
-    hard_share: float = Field(0.5, ge=0, le=1, description="Of the replayed rows, those of highest loss.")
-
-
-ReplaySettings = Annotated[
-    BalancedReplaySettings | ReservoirReplaySettings | LabelBalancedReplaySettings | HardReplaySettings,
-    Field(discriminator="kind"),
-]
-
-
-class FullAdapterSettings(Section):
-    """Trains the model's own weights."""
-
-    kind: Literal["full"] = "full"
-
-
-class LoraAdapterSettings(Section):
-    """Trains small matrices beside the weights (LoRA), added to them before the model is saved."""
-
-    kind: Literal["lora"] = "lora"
-    r: int = Field(16, ge=1, description="Rank: inner width of the matrices.")
-    alpha: int = Field(32, ge=1, description="Their product is scaled by alpha / r.")
-    dropout: float = Field(0.05, ge=0, lt=1, description="Of what enters them.")
-    targets: tuple[str, ...] = Field(
-        ("q_lin", "k_lin", "v_lin", "out_lin", "lin1", "lin2"),
-        min_length=1,
-        description="Names of the linear layers that get one; these are DistilBERT's.",
-    )
-
-
-AdapterSettings = Annotated[FullAdapterSettings | LoraAdapterSettings, Field(discriminator="kind")]
-
-
-class FrozenSettings(Section):
-    """Weights that training leaves as they are."""
-
-    embeddings: bool = Field(False, description="Words and positions; saves time, since most weights are there.")
-    layers: int = Field(0, ge=0, description="Lowest layers of the transformer.")
-
-
-class DistillationSettings(Section):
-    """Holds the answers on replayed rows to those of the model that training starts from, if that is not the base."""
-
-    weight: float = Field(0.0, ge=0, description="Of the distance from its answers, beside cross-entropy. 0: off.")
-    temperature: float = Field(2.0, gt=0, description="Softens both answers; higher looks more at the lesser labels.")
-
-
-class LabelQualitySettings(Section):
-    """When a window's labels are too suspicious to be learned."""
-
-    enabled: bool = Field(True, description="Look at the labels before training; needs a champion that answers.")
-    limit: float = Field(0.4, gt=0, lt=1, description="Share of suspicious labels, of the window or of a source.")
-    alpha: float = Field(0.001, gt=0, lt=1, description="Level at which the share must be proven above the limit.")
-    source_share: float = Field(0.2, gt=0, le=1, description="Part of the window from which a source condemns it.")
-
-
-class TrainingSettings(Section):
-    """How a window is learned."""
-
-    start: Literal["chain", "champion", "base", "soup"] = Field(
-        "chain",
-        description="Weights that training starts from. chain: newest waiting challenger, else champion; soup: average "
-        "of champion, newest waiting challenger and versions promoted before.",
-    )
-    chain_floor: float = Field(
-        -0.01, ge=-1, le=1, description="chain: a challenger whose edge over the champion is below this is no start."
-    )
-    soup_versions: int = Field(3, ge=2, le=10, description="soup: versions averaged, at most; newest first.")
-    backlog: Literal["each", "merge"] = Field("each", description="Waiting windows: one model each, or one for all.")
-    replay_share: float = Field(0.5, ge=0, description="Rows of earlier windows, per new row.")
-    replay: ReplaySettings = Field(BalancedReplaySettings(), description="How rows of earlier windows are chosen.")
-    adapter: AdapterSettings = Field(FullAdapterSettings(), description="What is trained: all, or LoRA's matrices.")
-    frozen: FrozenSettings = FrozenSettings()
-    distillation: DistillationSettings = DistillationSettings()
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of each label's weight given to all labels.")
-    early_stop_patience: int = Field(
-        0,
-        ge=0,
-        description="Evaluations on validation rows, one a checkpoint, without a better one, until training stops "
-        "and goes back to the best. 0: off; off too with fewer than 30 validation rows.",
-    )
-    epochs: float = Field(2.0, gt=0)
-    batch_rows: int = Field(16, ge=1)
-    learning_rate: float = Field(1e-4, gt=0, description="Peak, for AdamW.")
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_share: float = Field(0.1, ge=0, le=1, description="Of all steps; then cosine down to a tenth.")
-    max_grad_norm: float = Field(1.0, gt=0)
-    max_tokens: int = Field(256, ge=8, description="Longer rows are truncated in training.")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the device has it.")
-    seed: int = Field(17, ge=0, description="With the window's sequence, seeds everything.")
-    checkpoint_steps: int = Field(50, ge=1, description="Between checkpoints.")
-    log_steps: int = Field(5, ge=1, description="Between points of the loss curve.")
-    processes: int = Field(1, ge=1, description="torchrun processes.")
-    label_quality: LabelQualitySettings = LabelQualitySettings()
-    attempts: int = Field(3, ge=1, description="Failures after which the window yields a failed candidate.")
-    decision_wait_seconds: float = Field(900.0, ge=0, description="For the candidate before this one to be decided.")
-    timeout_seconds: float = Field(6 * 3600.0, gt=0, description="A job that runs longer is killed.")
-
-
 class EvaluatorSettings(Section):
     """Scoring and the ledger."""
 
     gate: GateSettings = GateSettings()
+    base_gate: BaseGateSettings = BaseGateSettings()
     monitor: MonitorSettings = MonitorSettings()
     assert_alias_seconds: float = Field(30.0, gt=0, description="Between comparisons of the alias with the ledger.")
     attempts: int = Field(3, ge=1, description="To load a candidate, before it is rejected as unusable.")
@@ -389,6 +283,7 @@ class Settings(BaseSettings):
     ingestor: IngestorSettings = IngestorSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
+    adaptation: AdaptationSettings = AdaptationSettings()
     evaluator: EvaluatorSettings = EvaluatorSettings()
     server: ServerSettings = ServerSettings()
     service: ServiceSettings = ServiceSettings()

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pydantic import BaseModel
 
 from shared.events import (
+    BaseCandidate,
+    BaseDecision,
     Candidate,
     ClosedWindow,
     Command,
@@ -14,6 +16,7 @@ from shared.events import (
     ServedPrediction,
     ServerState,
     UnlabeledReview,
+    UnlabeledWindow,
 )
 
 DAY_MS = 24 * 60 * 60 * 1000
@@ -87,7 +90,7 @@ REVIEWS_UNLABELED = Topic(
     "review id",
     UnlabeledReview,
     written_by="ingestor (curator), transactional",
-    read_by="domain adaptation",
+    read_by="windower of unlabelled text",
     retention_ms=30 * DAY_MS,
     summary="Curated text without a label.",
 )
@@ -109,6 +112,14 @@ WINDOWS_CLOSED = Topic(
     read_by="retrainer, evaluator",
     summary="The manifest of every window.",
 )
+WINDOWS_UNLABELED = Topic(
+    "windows.unlabeled",
+    "window id",
+    UnlabeledWindow,
+    written_by="ingestor (windower of unlabelled text), with its offsets in one transaction",
+    read_by="retrainer, evaluator",
+    summary="The manifest of every window of unlabelled text.",
+)
 MODELS_CANDIDATES = Topic(
     "models.candidates",
     "window id",
@@ -124,6 +135,22 @@ MODELS_DECISIONS = Topic(
     written_by="evaluator",
     read_by="retrainer, server, people",
     summary="The ledger: every decision, in order, for ever.",
+)
+BASES_CANDIDATES = Topic(
+    "bases.candidates",
+    "window id",
+    BaseCandidate,
+    written_by="retrainer",
+    read_by="evaluator",
+    summary="Base models adapted to the stream's unlabelled text.",
+)
+BASES_DECISIONS = Topic(
+    "bases.decisions",
+    "window id",
+    BaseDecision,
+    written_by="evaluator",
+    read_by="retrainer, people",
+    summary="The ledger of bases: which one later trainings may start from.",
 )
 PREDICTIONS_SERVED = Topic(
     "predictions.served",
@@ -158,8 +185,11 @@ ALL_TOPICS: tuple[Topic, ...] = (
     REVIEWS_UNLABELED,
     REVIEWS_REJECTED,
     WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
     MODELS_CANDIDATES,
     MODELS_DECISIONS,
+    BASES_CANDIDATES,
+    BASES_DECISIONS,
     PREDICTIONS_SERVED,
     CONTROL_COMMANDS,
     SERVERS_STATE,

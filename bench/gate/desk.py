@@ -11,7 +11,8 @@ from typing import Protocol
 from bench.gate.bets import Bet, mcnemar, over_budget
 from services.evaluator.comparison import Flips
 from shared.events import Verdict
-from shared.settings import GateSettings, TrainingSettings
+from shared.settings import GateSettings
+from shared.training_settings import TrainingSettings
 
 Wants = Callable[[Flips], bool]
 FIRST = 0

@@ -4,11 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench.gate.desk import Wants, ahead, always, significantly_ahead
-from shared.settings import (
-    LabelBalancedReplaySettings,
-    ReservoirReplaySettings,
-    TrainingSettings,
-)
+from shared.training_settings import LabelBalancedReplaySettings, ReservoirReplaySettings, TrainingSettings
 
 ALL_ROWS = 1e9
 """A share of replay that no stream has rows for: everything is learned again."""

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from shared.errors import TrainingError
-from shared.settings import AdapterSettings, FrozenSettings, FullAdapterSettings, LoraAdapterSettings
+from shared.training_settings import AdapterSettings, FrozenSettings, FullAdapterSettings, LoraAdapterSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

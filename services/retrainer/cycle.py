@@ -17,7 +17,7 @@ from services.retrainer.runs import RunFolder
 from shared.errors import ModelError, RecordError, RetryableError
 from shared.events import Candidate, CandidateStatus, ClosedWindow, utc_now
 from shared.metrics import RetrainerMetrics
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 
 log = structlog.get_logger("retrainer")
 LOG_SECONDS = 10.0

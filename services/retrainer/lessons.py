@@ -20,7 +20,7 @@ from services.retrainer.plan import Plan
 from services.retrainer.runs import KeptRows, RunFolder, TrainingRow, write_whole
 from shared.classifier.inference import TOKEN_BUDGET, Encoded, infer
 from shared.classifier.model import Classifier
-from shared.settings import HardReplaySettings
+from shared.training_settings import HardReplaySettings
 
 ANSWERS_FILE = "start_logits.npy"
 

@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from shared.settings import DistillationSettings
+from shared.training_settings import DistillationSettings
 
 
 def teaching_loss(

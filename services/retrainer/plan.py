@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from shared.events import ClosedWindow, Sha256, Side, Snapshot, SplitRecord
-from shared.settings import HardReplaySettings, TrainingSettings
+from shared.training_settings import HardReplaySettings, TrainingSettings
 
 
 class PlanPart(BaseModel):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from shared.events import ClosedWindow, Side
-from shared.settings import (
+from shared.training_settings import (
     BalancedReplaySettings,
     HardReplaySettings,
     LabelBalancedReplaySettings,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 
 
 @dataclass(frozen=True)

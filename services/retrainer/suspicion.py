@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 from scipy.stats import binomtest
 
-from shared.settings import LabelQualitySettings
+from shared.training_settings import LabelQualitySettings
 
 NO_SOURCE = "no source"
 

@@ -19,7 +19,7 @@ from services.retrainer.plan import Plan
 from services.retrainer.progress import ProgressLog
 from services.retrainer.runs import RunFolder
 from services.retrainer.sampling import LengthGroupedSampler
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 
 LOWEST_LEARNING_RATE_SHARE = 0.1
 CHECKPOINTS_KEPT = 2

@@ -11,7 +11,7 @@ from services.retrainer.replay import EarlierRow, build_policy, eligible, replay
 from services.retrainer.runs import TrainingRow
 from shared.archive import WindowRow
 from shared.events import ClosedWindow, Side
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 
 # These say from where, when and how often something is tried, not what comes of it.
 WITHOUT_EFFECT = frozenset(

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from services.control.session import RefusedError
-from shared.settings import GateSettings, Settings, TrainingSettings, WindowSettings
+from shared.settings import GateSettings, Settings, WindowSettings
+from shared.training_settings import TrainingSettings
 
 CURRENT = "current"
 SECTIONS = ("ingestor.window", "training", "evaluator.gate")

@@ -18,7 +18,8 @@ from services.control.session import RefusedError
 from shared.archive import Archive
 from shared.classifier.baseline import open_baseline
 from shared.events import ClosedWindow
-from shared.settings import HardReplaySettings, Settings
+from shared.settings import Settings
+from shared.training_settings import HardReplaySettings
 
 FOLDER, RESULTS, TABLE, PICTURE = "backtest", "results", "backtest.json", "backtest.png"
 

@@ -19,7 +19,8 @@ from shared.classifier.digest import model_digest
 from shared.errors import TrainingError
 from shared.events import utc_now
 from shared.lineage import code_version
-from shared.settings import LabelQualitySettings, Settings
+from shared.settings import Settings
+from shared.training_settings import LabelQualitySettings
 
 JOB = "services.retrainer.job"
 MODEL, DIGEST = "model", "digest"

@@ -19,7 +19,7 @@ from shared.events import (
     Trigger,
     Verdict,
 )
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SHA = "a" * 64

@@ -8,7 +8,7 @@ from services.retrainer.adapting import adapted, freeze, head_names, merged
 from shared.classifier.base import open_base
 from shared.classifier.model import new_classifier
 from shared.errors import TrainingError
-from shared.settings import FrozenSettings, FullAdapterSettings, LoraAdapterSettings
+from shared.training_settings import FrozenSettings, FullAdapterSettings, LoraAdapterSettings
 
 LORA = LoraAdapterSettings(r=4, alpha=8, dropout=0.0)
 IDS = torch.tensor([[2, 100, 101, 3]])

@@ -16,7 +16,7 @@ from services.retrainer.suspicion import QualityReport, Suspects
 from shared.errors import ModelError, RecordError, RegistryUnavailableError, SnapshotError
 from shared.events import Candidate, CandidateStatus, ClosedWindow, TrainingMetrics, Verdict
 from shared.metrics import RetrainerMetrics
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 from tests.unit.retrainer.builders import SHA, candidate, closed_window, decision, window_id
 
 STEPS = 10_000

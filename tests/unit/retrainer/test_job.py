@@ -23,7 +23,7 @@ from shared.classifier.calibration import fold_temperature, head_of
 from shared.classifier.digest import model_digest
 from shared.classifier.model import Classifier
 from shared.errors import ModelError, TrainingError
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 from tests.models import tiny_classifier
 from tests.unit.retrainer.builders import SHA, rows, tiny_run
 from tests.unit.retrainer.interrupting import Interrupted, KillAt, weights

@@ -11,7 +11,7 @@ from services.retrainer.plan import ParentVersion, Plan, ReplayedWindow, StartPo
 from services.retrainer.runs import RunFolder, TrainingRow
 from shared.classifier.model import Classifier
 from shared.events import Snapshot
-from shared.settings import DistillationSettings, HardReplaySettings, TrainingSettings
+from shared.training_settings import DistillationSettings, HardReplaySettings, TrainingSettings
 from tests.models import biased_tiny
 from tests.unit.retrainer.builders import SHA, rows, tiny_run, window_id
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from services.retrainer.losses import teaching_loss
-from shared.settings import DistillationSettings
+from shared.training_settings import DistillationSettings
 
 TEACHER = torch.tensor([[2.0, 0.0], [0.0, 1.0], [3.0, -3.0]])
 ALL, NONE = torch.tensor([True] * 3), torch.tensor([False] * 3)

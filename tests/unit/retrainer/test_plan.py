@@ -15,7 +15,7 @@ from services.retrainer.plan import (
     plan_seed,
     wanted_replay,
 )
-from shared.settings import HardReplaySettings, TrainingSettings
+from shared.training_settings import HardReplaySettings, TrainingSettings
 from tests.unit.retrainer.builders import NOW, SHA, closed_window, window_id
 
 START = StartPoint(base="bundled", base_digest=SHA)

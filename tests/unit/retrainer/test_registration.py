@@ -12,7 +12,7 @@ from shared.errors import ConfigurationError
 from shared.events import ClosedWindow, TrainingMetrics
 from shared.lineage import Lineage
 from shared.registry import ModelVersion, Registry
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 from tests.unit.retrainer.builders import NOW, SHA, closed_window, tiny_plan, window_id
 
 METRICS = TrainingMetrics(

@@ -17,7 +17,7 @@ from services.retrainer.replay import (
     replay_quotas,
     sample,
 )
-from shared.settings import (
+from shared.training_settings import (
     BalancedReplaySettings,
     HardReplaySettings,
     LabelBalancedReplaySettings,

@@ -8,7 +8,7 @@ import pytest
 
 from services.retrainer.reproduction import verified_plan
 from shared.errors import ModelError
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 from tests.models import tiny_classifier
 from tests.unit.retrainer.builders import tiny_plan
 

@@ -2,7 +2,8 @@ from pathlib import Path
 
 from services.retrainer.plan import RebuiltVersion
 from services.retrainer.runs import RunFolder, Runs
-from shared.settings import StreamSettings, TrainingSettings
+from shared.settings import StreamSettings
+from shared.training_settings import TrainingSettings
 from tests.unit.retrainer.builders import closed_window, rows, tiny_plan, window_id
 
 

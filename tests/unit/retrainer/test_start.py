@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.retrainer.start import WaitingChallenger, choose_start
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 
 CHAIN = TrainingSettings()
 VERSIONS = st.none() | st.sampled_from(["1", "2", "3", "4"])

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from services.retrainer.suspicion import NO_SOURCE, QualityReport, Suspects, examine, suspicious_rows
-from shared.settings import LabelQualitySettings
+from shared.training_settings import LabelQualitySettings
 
 SETTINGS = LabelQualitySettings()
 

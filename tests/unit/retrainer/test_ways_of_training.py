@@ -11,7 +11,7 @@ from services.retrainer.plan import ParentVersion, Plan, ReplayedWindow, StartPo
 from services.retrainer.runs import JobSetup, RunFolder, TrainingResult
 from shared.classifier.model import Classifier
 from shared.events import Snapshot
-from shared.settings import (
+from shared.training_settings import (
     DistillationSettings,
     FrozenSettings,
     HardReplaySettings,

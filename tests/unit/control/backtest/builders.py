@@ -7,7 +7,8 @@ from services.control.backtest.policy import Policy
 from services.control.backtest.recording import Recording
 from shared.archive import WindowRow
 from shared.events import ClosedWindow, SetAside, SetAsideRow, Side, Snapshot, SplitRecord, Trigger
-from shared.settings import CountTriggerSettings, GateSettings, TrainingSettings, TriggerSettings, WindowSettings
+from shared.settings import CountTriggerSettings, GateSettings, TriggerSettings, WindowSettings
+from shared.training_settings import TrainingSettings
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 LABELS = ("negative", "positive")

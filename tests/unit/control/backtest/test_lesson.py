@@ -3,7 +3,7 @@
 from services.control.backtest.lesson import Lesson, make_lesson
 from services.control.backtest.recording import cut
 from shared.events import Side
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 from tests.unit.control.backtest.builders import recording, row, windows_of
 
 ERAS = cut(recording([row(offset) for offset in range(300)]), windows_of())

@@ -8,7 +8,7 @@ import pytest
 from services.control.backtest.lesson import make_lesson
 from services.control.backtest.linear import WEIGHTS, LinearLearner, features
 from services.control.backtest.recording import cut
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 from tests.unit.control.backtest.builders import recording, row, windows_of
 
 ERAS = cut(recording([row(offset) for offset in range(200)]), windows_of())

@@ -6,7 +6,8 @@ import pytest
 
 from services.control.backtest.policy import CURRENT, current_policy, read_policy
 from services.control.session import RefusedError
-from shared.settings import CountTriggerSettings, Settings, TrainingSettings
+from shared.settings import CountTriggerSettings, Settings
+from shared.training_settings import TrainingSettings
 
 SETTINGS = Settings(training=TrainingSettings(epochs=3, batch_rows=8))
 

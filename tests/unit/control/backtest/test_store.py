@@ -9,7 +9,7 @@ import pytest
 from services.control.backtest.lesson import Lesson, make_lesson
 from services.control.backtest.recording import cut
 from services.control.backtest.store import Floats, Store
-from shared.settings import TrainingSettings
+from shared.training_settings import TrainingSettings
 from tests.unit.control.backtest.builders import recording, row, windows_of
 
 ERAS = cut(recording([row(offset) for offset in range(200)]), windows_of())
