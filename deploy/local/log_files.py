@@ -1,7 +1,7 @@
-"""The stack's logs, kept within bounds while they are written: each is the log itself and one earlier part, `NAME.log.1`.
+"""The stack's logs, within bounds while they are written: each is the log itself and one earlier part, `NAME.log.1`.
 
-The writers hold their files open for as long as they run, so a log is copied and emptied in place; each writer opened it
-to append, and goes on at its new end. What is written between copying and emptying, some microseconds, is lost.
+The writers hold their files open for as long as they run, so a log is copied and emptied in place; each writer opened
+it to append, and goes on at its new end. What is written between copying and emptying, some microseconds, is lost.
 """
 
 import os

@@ -1,7 +1,8 @@
 """Keeps a stack's processes running: `python -m deploy.local.supervisor --home H`, in a session of its own.
 
 It starts each process when those before it are ready, starts a dead one again with back-off, bounds their logs, writes
-what it knows to `endpoints.json`, and on SIGTERM stops everything in order. Its own end, of whatever kind, is the end of all of them.
+what it knows to `endpoints.json`, and on SIGTERM stops everything in order. Its own end, of whatever kind, is the end
+of all of them.
 """
 
 import argparse

@@ -178,6 +178,13 @@ class Unusable:
 
 
 @dataclass(frozen=True, slots=True)
+class Killed:
+    """A signal ended the scoring, as when memory is short; it says little about the challenger, unless it goes on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unavailable:
     """Something else is missing; it says nothing about the challenger."""
 
@@ -191,4 +198,4 @@ class Misconfigured:
     reason: str
 
 
-Result = Measured | Unusable | Unavailable | Misconfigured
+Result = Measured | Unusable | Killed | Unavailable | Misconfigured
