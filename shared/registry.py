@@ -47,6 +47,11 @@ VERSIONS_PER_PAGE = 1000
 TOO_MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERRORS = 429, 408, 500
 
 
+def rollback_page(number: int) -> str:
+    """The page of a rollback among the artifacts of both versions' runs. Args: number: of its entry in the ledger."""
+    return f"decision/rollback-{number}.html"
+
+
 @dataclass(frozen=True)
 class ModelVersion:
     """One registered model version as MLflow holds it."""

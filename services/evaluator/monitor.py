@@ -149,8 +149,14 @@ class Monitor:
             if record.topic == self._decisions:
                 self._succession.enter(_decision(record), record.published_at)
             else:
-                self._succession.close(decode(ClosedWindow, record.value, record.where()))
+                self._close(record)
         self._lookout.serve(self._succession.reign())
+
+    def _close(self, record: Record) -> None:
+        try:
+            self._succession.close(decode(ClosedWindow, record.value, record.where()))
+        except UnreadableRecordError as error:
+            log.error("record_passed_over", error=str(error))
 
     # What follows
 
