@@ -274,7 +274,9 @@ class Registry:
         return str(found.experiment_id)
 
     def _artifact(self, run_id: str, name: str) -> bytes | None:
-        if name not in {item.path for item in self._client.list_artifacts(run_id, str(PurePosixPath(name).parent))}:
+        folder = PurePosixPath(name).parent
+        listed = self._client.list_artifacts(run_id, str(folder) if folder.parts else None)
+        if name not in {item.path for item in listed}:
             return None
         with TemporaryDirectory() as folder:
             return Path(self._client.download_artifacts(run_id, name, folder)).read_bytes()

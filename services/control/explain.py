@@ -140,13 +140,14 @@ def explain_window(session: Session, name: str) -> dict[str, Any]:
         known = ", ".join(window.window_id for window in windows(session.settings)[-5:]) or "none yet"
         raise RefusedError(f"{name} is neither a closed window nor an order that was answered; latest: {known}")
     entries = decisions_on(decisions(session.settings), name, candidate)
+    releases = [order for order in commands(session.settings) if _releases(order, name)]
     return {
         "window": window,
         "candidate": candidate,
         "version": candidate.version if candidate else None,
         "decisions": entries,
-        "quarantined": any(entry.quarantined for entry in entries),
-        "released": [order for order in commands(session.settings) if _releases(order, name)],
+        "quarantined": any(entry.quarantined for entry in entries) and not releases,
+        "released": releases,
     }
 
 

@@ -66,10 +66,10 @@ class Stream:
         admin.create_topics()
         admin.close()
 
-    def window(self, rows: int = 200, trainable: bool = True) -> ClosedWindow:
-        """A closed window in the archive, not yet announced."""
+    def window(self, rows: int = 200, trainable: bool = True, flipped: bool = False) -> ClosedWindow:
+        """A closed window in the archive, not yet announced; `flipped`: every label is the other one."""
         first = self._windows * 1000
-        made = [_row(first + place, place) for place in range(rows)]
+        made = [_row(first + place, place, flipped) for place in range(rows)]
         window_id = f"w-{first:010d}"
         window = ClosedWindow(
             window_id=window_id,
@@ -140,13 +140,13 @@ class Stream:
         producer.close()
 
 
-def _row(offset: int, place: int) -> WindowRow:
+def _row(offset: int, place: int, flipped: bool) -> WindowRow:
     label = place % 2
     return WindowRow(
         offset=offset,
         id=str(offset),
         text=f"film {offset} was {WORDS[label][place % 3]} " + "and so on " * (place % 7),
-        label=label,
+        label=1 - label if flipped else label,
         side=SIDES[place % len(SIDES)],
         source=None,
         created_at=None,
@@ -180,7 +180,7 @@ class Mill:
 
     def published(self, number: float) -> Callable[[], bool]:
         """So many candidates, of whatever status."""
-        names = ("ready", "failed", "skipped")
+        names = ("ready", "failed", "skipped", "distrusted")
         return lambda: sum(self.count(name) for name in names) >= number
 
     def count(self, status: str) -> float:
