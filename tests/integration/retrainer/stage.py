@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -198,18 +198,26 @@ def mill(settings: Settings) -> Iterator[Mill]:
 
 
 class RetrainerProcess(process.Held):
-    """`python -m services.retrainer` under these settings, for tests that kill it."""
+    """`python -m services.retrainer` under these settings, for tests that kill it, or a module that stands for it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, module: str = "services.retrainer", more: Mapping[str, str] | None = None
+    ) -> None:
+        """Args: more: added to its environment."""
         super().__init__()
-        self._settings = settings
+        self._settings, self._module, self._more = settings, module, dict(more or {})
 
     def start(self) -> None:
         self._settings.home.mkdir(parents=True, exist_ok=True)
         with (self._settings.home / "retrainer.log").open("ab") as log:
-            self._process = process.spawn(
-                [*process.PYTHON_MODULE, "services.retrainer"], log, environment(self._settings)
-            )
+            argv = [*process.PYTHON_MODULE, self._module]
+            self._process = process.spawn(argv, log, environment(self._settings) | self._more)
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended by itself; None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
 
     def terminate(self) -> int:
         """Asks it to drain; returns its exit code."""

@@ -136,7 +136,7 @@ def test_labels_that_contradict_the_champion_are_not_learned_and_what_was_found_
     assert made.run_id is not None
     run = registry._client.get_run(made.run_id)
     assert (run.info.run_name, run.info.status) == (f"look at labels of {flipped.window_id}", "FINISHED")
-    assert run.data.metrics["suspicious_label_share"] > 0.9
+    assert run.data.metrics["suspicious_label_share"] > 0.5
     kept = registry.run_file(made.run_id, QUALITY_FILE)
     assert kept is not None
     found = LabelQuality.model_validate_json(kept)
