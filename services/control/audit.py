@@ -19,13 +19,7 @@ from shared.kafka import Admin, iterate_topic
 from shared.metrics import ReviewOutcome
 from shared.provenance import read_origin
 from shared.settings import Settings
-from shared.topics import (
-    REVIEWS_CURATED,
-    REVIEWS_LABELED,
-    REVIEWS_REJECTED,
-    REVIEWS_UNLABELED,
-    Topic,
-)
+from shared.topics import REVIEWS_CURATED, REVIEWS_LABELED, REVIEWS_REJECTED, REVIEWS_UNLABELED, Topic
 
 OUTCOME_TOPICS: dict[ReviewOutcome, Topic] = {
     ReviewOutcome.CURATED: REVIEWS_CURATED,
@@ -138,10 +132,8 @@ def audit(
         unlabeled_windows: Those in the order of `windows.unlabeled`.
     """
     origins, counts, reached = _Origins(), Counter[ReviewOutcome](), Counter(committed)
-    curated, unlabeled = (
-        WindowAudit("curated reviews", windows),
-        WindowAudit("unlabelled reviews", unlabeled_windows),
-    )
+    curated = WindowAudit("curated reviews", windows)
+    unlabeled = WindowAudit("unlabelled reviews", unlabeled_windows)
     audits = {ReviewOutcome.CURATED: curated, ReviewOutcome.UNLABELED: unlabeled}
     for output in outputs:
         counts[output.outcome] += 1

@@ -109,7 +109,7 @@ class WindowerLoop(Generic[AnyReview, AnyWindow]):
         """
         settings, topics = context.settings, [kind.reviews, *([CONTROL_COMMANDS] if asked else [])]
         self._settings, self._kind = settings, kind
-        self._metrics, self._open = metrics, metrics.of(kind.manifest)
+        self._metrics, self._window_metrics = metrics, metrics.of(kind.manifest)
         self._windower, self._asked = windower, asked
         check_split(settings, windower.split)
         self._split_header = split_header(windower.split)[1]
@@ -188,7 +188,7 @@ class WindowerLoop(Generic[AnyReview, AnyWindow]):
             else:
                 self._add(self._reviews[0])
                 self._reviews.popleft()
-                self._open.windowed.inc()
+                self._window_metrics.windowed.inc()
         # A poll may bring little of a backlog, so its size does not say whether there is more.
         now = utc_now() if self._windower.window and self._all_read() else None
         while closing := self._windower.due(now) or self._ordered_now():
@@ -265,9 +265,9 @@ class WindowerLoop(Generic[AnyReview, AnyWindow]):
 
     def _report(self) -> None:
         counts = self._windower.window.counts()
-        self._open.open_window_reviews.set(counts.reviews)
-        self._open.open_window_kept.set(counts.kept)
-        self._open.open_window_age.set(counts.age_seconds(utc_now()))
+        self._window_metrics.open_window_reviews.set(counts.reviews)
+        self._window_metrics.open_window_kept.set(counts.kept)
+        self._window_metrics.open_window_age.set(counts.age_seconds(utc_now()))
         self._lag.update()
 
     def close(self) -> None:

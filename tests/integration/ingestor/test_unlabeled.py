@@ -16,7 +16,7 @@ from shared.errors import ConfigurationError
 from shared.events import SetAside, Side, Trigger
 from shared.kafka import Transaction, TransactionalProducer
 from tests.integration.ingestor.kills import Killed, kill_before
-from tests.integration.ingestor.stream import Ingestor, Stream, review
+from tests.integration.ingestor.stream import Ingestor, Stream, review, total
 
 STEPS = {
     "before the snapshot": (Archive, "write_unlabeled", 1),
@@ -61,6 +61,7 @@ def test_labelled_and_unlabelled_reviews_go_into_windows_of_their_own(stream: St
     unlabeled = {row.text: row.side for window in (first, second) for row in archive.read_unlabeled(window.snapshot)}
     assert {text: unlabeled[text] for text in sides} == sides
     assert {Side.TRAIN, Side.HOLDOUT} <= set(sides.values())
+    assert (total(ingestor.metrics.labeled.windows), total(ingestor.metrics.unlabeled.windows)) == (1, 2)
     report = stream.audit()
     assert (report.problems, report.curated, report.windowed, report.open) == ((), 25, 20, 5)
     assert (report.unlabeled, report.unlabeled_windowed, report.unlabeled_open) == (45, 40, 5)
