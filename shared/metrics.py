@@ -83,6 +83,7 @@ class InputTrait(StrEnum):
 
     LENGTH = "length"
     VOCABULARY = "vocabulary"
+    EMBEDDING = "embedding"
 
 
 def _start_at_zero(metric: Counter, values: type[StrEnum]) -> Counter:
@@ -306,7 +307,7 @@ class MonitorMetrics:
         self.input_drift = Gauge(
             "tidemill_input_drift_ratio",
             "Distance of the latest labelled texts from those before the champion's promotion; 0: the same, 1: nothing "
-            "in common.",
+            "in common. Rises before accuracy falls: look at what is published, and label some of it.",
             ["trait"],
             registry=registry,
         )
