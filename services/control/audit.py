@@ -7,19 +7,30 @@ Records are counted by their origin, never by differences of offsets: transactio
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from services.control import history
 from services.control.window_audit import KeptOffsets, Window, WindowAudit, some
 from shared.archive import Archive
+from shared.envelope import decode
+from shared.errors import LedgerCorruptError, UnreadableRecordError
 from shared.events import ClosedWindow, SetAside, UnlabeledWindow
-from shared.kafka import Admin, iterate_topic
+from shared.kafka import Admin, Record, iterate_topic
 from shared.metrics import ReviewOutcome
 from shared.provenance import read_origin
 from shared.settings import Settings
-from shared.topics import REVIEWS_CURATED, REVIEWS_LABELED, REVIEWS_REJECTED, REVIEWS_UNLABELED, Topic
+from shared.topics import (
+    REVIEWS_CURATED,
+    REVIEWS_LABELED,
+    REVIEWS_REJECTED,
+    REVIEWS_UNLABELED,
+    WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
+    Topic,
+)
+
+AnyWindow = TypeVar("AnyWindow", ClosedWindow, UnlabeledWindow)
 
 OUTCOME_TOPICS: dict[ReviewOutcome, Topic] = {
     ReviewOutcome.CURATED: REVIEWS_CURATED,
@@ -37,6 +48,12 @@ class Output(NamedTuple):
     offset: int
     partition: int
     origin_offset: int
+
+
+class Stray(NamedTuple):
+    """A record that is none of ours; `why` names it and says what is wrong with it."""
+
+    why: str
 
 
 class AuditReport(BaseModel):
@@ -112,30 +129,34 @@ class _Origins:
 
 
 def audit(
-    outputs: Iterable[Output],
+    outputs: Iterable[Output | Stray],
     published: Iterable[tuple[int, int]],
     committed: Mapping[int, int],
-    windows: Sequence[ClosedWindow],
-    unlabeled_windows: Sequence[UnlabeledWindow],
+    manifests: Sequence[ClosedWindow | Stray],
+    unlabeled_manifests: Sequence[UnlabeledWindow | Stray],
     kept_offsets: KeptOffsets,
 ) -> AuditReport:
     """Accounts for every review.
 
-    While services run, read in this order and each after the one before: `committed`, both `windows`, `outputs`,
+    While services run, read in this order and each after the one before: `committed`, both `manifests`, `outputs`,
     `published`; then nothing that is merely on its way looks lost.
 
     Args:
         outputs: Of the curator, each topic in the order of offsets, `reviews.curated` first.
         published: (partition, offset) of each record of `reviews.labeled`, by partition in order. Read last.
         committed: The curators' position in each partition of `reviews.labeled`.
-        windows: The manifests in the order of `windows.closed`.
-        unlabeled_windows: Those in the order of `windows.unlabeled`.
+        manifests: In the order of `windows.closed`.
+        unlabeled_manifests: In the order of `windows.unlabeled`.
     """
     origins, counts, reached = _Origins(), Counter[ReviewOutcome](), Counter(committed)
-    curated = WindowAudit("curated reviews", windows)
-    unlabeled = WindowAudit("unlabelled reviews", unlabeled_windows)
+    strays = [each.why for each in (*manifests, *unlabeled_manifests) if isinstance(each, Stray)]
+    curated = WindowAudit("curated reviews", [each for each in manifests if not isinstance(each, Stray)])
+    unlabeled = WindowAudit("unlabelled reviews", [each for each in unlabeled_manifests if not isinstance(each, Stray)])
     audits = {ReviewOutcome.CURATED: curated, ReviewOutcome.UNLABELED: unlabeled}
     for output in outputs:
+        if isinstance(output, Stray):
+            strays.append(output.why)
+            continue
         counts[output.outcome] += 1
         origins.write(output.partition, output.origin_offset)
         if output.outcome in audits:
@@ -146,7 +167,8 @@ def audit(
             reached[output.partition] = max(reached[output.partition], output.origin_offset + 1)
     for partition, offset in published:
         origins.publish(partition, offset, reached[partition])
-    problems = [*_origin_problems(origins), *curated.problems(kept_offsets), *unlabeled.problems(kept_offsets)]
+    problems = [*strays, *_origin_problems(origins)]
+    problems += [*curated.problems(kept_offsets), *unlabeled.problems(kept_offsets)]
     return AuditReport(
         published=origins.published,
         curated=counts[ReviewOutcome.CURATED],
@@ -187,15 +209,15 @@ def run_audit(settings: Settings) -> AuditReport:
     """
     archive = Archive(settings)
     committed = _committed(settings)
-    windows = history.windows(settings)
-    unlabeled_windows = history.unlabeled_windows(settings)
+    manifests = _manifests(settings, WINDOWS_CLOSED, ClosedWindow)
+    unlabeled_manifests = _manifests(settings, WINDOWS_UNLABELED, UnlabeledWindow)
     published = ((record.partition, record.offset) for record in iterate_topic(settings, "audit", REVIEWS_LABELED))
     return audit(
         _outputs(settings),
         published,
         committed,
-        windows,
-        unlabeled_windows,
+        manifests,
+        unlabeled_manifests,
         lambda window: _kept_offsets(archive, window),
     )
 
@@ -209,10 +231,28 @@ def _committed(settings: Settings) -> dict[int, int]:
     return {partition: offset for (_, partition), offset in offsets.items()}
 
 
-def _outputs(settings: Settings) -> Iterator[Output]:
+def _manifests(settings: Settings, topic: Topic, model: type[AnyWindow]) -> list[AnyWindow | Stray]:
+    return [_manifest(record, model) for record in iterate_topic(settings, "audit", topic)]
+
+
+def _manifest(record: Record, model: type[AnyWindow]) -> AnyWindow | Stray:
+    try:
+        return decode(model, record.value, record.where())
+    except UnreadableRecordError as error:
+        return Stray(str(error))
+
+
+def _outputs(settings: Settings) -> Iterator[Output | Stray]:
     for outcome, topic in OUTCOME_TOPICS.items():
         for record in iterate_topic(settings, "audit", topic):
-            yield Output(outcome, record.offset, *read_origin(record.headers, record.where()))
+            yield _output(outcome, record)
+
+
+def _output(outcome: ReviewOutcome, record: Record) -> Output | Stray:
+    try:
+        return Output(outcome, record.offset, *read_origin(record.headers, record.where()))
+    except LedgerCorruptError as error:
+        return Stray(str(error))
 
 
 def _kept_offsets(archive: Archive, window: Window) -> Sequence[int]:
