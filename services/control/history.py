@@ -6,7 +6,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from shared.envelope import decode
-from shared.events import Candidate, ClosedWindow, Command, Decision, ServerState, Verdict
+from shared.events import Candidate, ClosedWindow, Command, Decision, ServerState, UnlabeledWindow, Verdict
 from shared.kafka import Record, iterate_topic, read_topic
 from shared.settings import Settings
 from shared.topics import (
@@ -16,6 +16,7 @@ from shared.topics import (
     REVIEWS_REJECTED,
     SERVERS_STATE,
     WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
     Topic,
 )
 
@@ -30,6 +31,11 @@ def _read(settings: Settings, topic: Topic, model: type[AnyEvent]) -> list[AnyEv
 def windows(settings: Settings) -> list[ClosedWindow]:
     """Every closed window, oldest first."""
     return _read(settings, WINDOWS_CLOSED, ClosedWindow)
+
+
+def unlabeled_windows(settings: Settings) -> list[UnlabeledWindow]:
+    """Every closed window of unlabelled text, oldest first."""
+    return _read(settings, WINDOWS_UNLABELED, UnlabeledWindow)
 
 
 def decisions(settings: Settings) -> list[Decision]:

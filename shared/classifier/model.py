@@ -15,7 +15,7 @@ from transformers import (
 )
 
 from shared.classifier.calibration import temperature_of
-from shared.classifier.inference import TOKEN_BUDGET, Encoder, infer
+from shared.classifier.inference import TOKEN_BUDGET, Encoder, embed, infer
 from shared.classifier.layout import locate
 from shared.classifier.precision import PrecisionSetting, choose_precision, torch_dtype
 from shared.classifier.predictor import Scores
@@ -23,6 +23,8 @@ from shared.classifier.quiet import quietly
 from shared.errors import ModelError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from transformers import PreTrainedConfig, PreTrainedModel
 
 # Never the hub, never pickle, never code that came with the weights.
@@ -107,6 +109,10 @@ class Classifier:
         encoded = self._encoder.encode(texts)
         logits = infer(self.model, encoded, self.pad_id, token_budget)
         return Scores.from_logits(self.labels, logits, encoded.lengths, encoded.truncated)
+
+    def embed(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> "NDArray[np.float32]":
+        """What the layers below the head make of each text, (n, width); what lies beyond the window is cut."""
+        return embed(self.model, self._encoder.encode(texts), self.pad_id, token_budget)
 
 
 def new_classifier(base_folder: Path, labels: Sequence[str], seed: int) -> Classifier:
