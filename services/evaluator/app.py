@@ -20,6 +20,9 @@ from services.evaluator.exam import Exam
 from services.evaluator.housekeeping import Housekeeping
 from services.evaluator.launcher import Scoring, ScoringProcess
 from services.evaluator.ledger import Ledger
+from services.evaluator.notebook import NOTEBOOK_FILE
+from services.evaluator.rollback_pages import RollbackPages
+from services.evaluator.shadow import watch_folder
 from services.evaluator.trial import Desk, Stage, Trial
 from services.evaluator.verdicts import objection, refused, rollback_target, rolled_back
 from services.evaluator.windows import WindowBook
@@ -83,6 +86,7 @@ class Evaluator:
             now=utc_now,
         )
         self._housekeeping = Housekeeping(registry, context.settings.registry.keep_versions)
+        self._rollback_pages = RollbackPages(registry, watch_folder(context.settings) / NOTEBOOK_FILE)
         self._candidates: deque[Record] = deque()
         self._commands: deque[Record] = deque()
         self._trial: Trial | None = None
@@ -98,6 +102,8 @@ class Evaluator:
         self._read()
         if self._commands and (self._trial is None or self._trial.is_open):
             self._obey(self._commands[0])
+        elif self._rollback_pages.is_due(self._ledger):
+            self._rollback_pages.step(self._ledger)
         elif self._candidates:
             self._judge(self._candidates[0])
         elif self._tidy:

@@ -23,6 +23,7 @@ from services.evaluator.exam import (
     Contender,
     Exam,
     Exhibit,
+    Killed,
     Measured,
     Misconfigured,
     Model,
@@ -82,7 +83,7 @@ class Trial:
         self.decisions: tuple[Decision, ...] = ()
         self._exam: Exam | None = None
         self._scoring: Scoring | None = None
-        self._failures = 0
+        self._failures = self._kills = 0
         self._put_off = False
         self._exhibits: dict[str, Exhibit] = {}
         self._papers: deque[Paper] = deque()
@@ -128,11 +129,11 @@ class Trial:
         candidate, ledger = self._candidate, self._ledger
         if candidate.status is CandidateStatus.SKIPPED or ledger.has_decided(candidate.window_id, candidate.version):
             return Stage.SETTLED
+        self._desk.windows.refresh()
         if candidate.status in (CandidateStatus.FAILED, CandidateStatus.DISTRUSTED):
             return self._decided(without_model(ledger, candidate, self._desk.now()), following=Stage.RECORD)
         if candidate.version is None or candidate.model_digest is None:
             return self._unusable("the candidate names no version or no digest")
-        self._desk.windows.refresh()
         if reached := self._reached_before(candidate.version):
             log.info("finishing", version=candidate.version, number=reached[0].number)
             return self._decided(*reached, following=Stage.CROWN)
@@ -209,9 +210,10 @@ class Trial:
                 return self._weighed(self._exam, result)
             case Unusable():
                 return self._failed_attempt(result.reason)
+            case Killed():
+                return self._killed_attempt(result.reason)
             case Unavailable():
-                self.stage, self._put_off = Stage.LOOK, True
-                raise RetryableError(f"version {self._candidate.version} cannot be scored yet: {result.reason}")
+                raise self._not_yet(result.reason)
             case Misconfigured():
                 raise ConfigurationError(result.reason)
 
@@ -230,6 +232,18 @@ class Trial:
         log.warning("unusable", version=self._candidate.version, reason=reason, attempt=self._failures)
         return Stage.SCORE if self._failures < self._desk.settings.attempts else self._unusable(reason)
 
+    def _killed_attempt(self, reason: str) -> Stage:
+        """Tried again after a while, when memory may be there again; who kills its scorer every time is unusable."""
+        self._kills += 1
+        attempts = self._desk.settings.killed_attempts
+        if self._kills >= attempts:
+            return self._unusable(f"{reason}; {self._kills} times")
+        raise self._not_yet(f"{reason}; attempt {self._kills} of {attempts}, which says nothing about it yet")
+
+    def _not_yet(self, reason: str) -> RetryableError:
+        self.stage, self._put_off = Stage.LOOK, True
+        return RetryableError(f"version {self._candidate.version} cannot be scored yet: {reason}")
+
     def _unusable(self, reason: str) -> Stage:
         gate, now = self._desk.settings.gate, self._desk.now()
         return self._decided(unusable(self._ledger, self._candidate, reason, gate, now), following=Stage.RECORD)
@@ -243,7 +257,8 @@ class Trial:
         line = [*self._ledger.promotions.values(), *self._ledger.waiting, *self.decisions]
         candidate = self._candidate if self._is_candidates(decision) else None
         exhibit = self._exhibits.get(str(decision.version), Exhibit())
-        return papers(self._desk.registry, decision, exhibit, candidate, line)
+        window = self._desk.windows.find(str(decision.window_id)) if decision.version is None else None
+        return papers(self._desk.registry, decision, exhibit, candidate, line, window)
 
     # 3. to 5.
 
