@@ -69,15 +69,18 @@ class ModelVersion:
 
 
 class Registry:
-    """One stream's experiment and registered model. Usable from several threads."""
+    """One stream's experiment and one of its registered models. Usable from several threads."""
 
-    def __init__(self, settings: Settings, stopping: threading.Event | None = None) -> None:
+    def __init__(
+        self, settings: Settings, stopping: threading.Event | None = None, *, model: str | None = None
+    ) -> None:
         """
-        Args: stopping: once set, a call that would be retried raises `Stopped` instead.
+        Args: stopping: once set, a call that would be retried raises `Stopped` instead. model: the registered model
+            that versions and aliases are of; None: the stream's classifier.
         Raises: ConfigurationError if the tracking URI is not that of a server.
         """
         self._uri = server_address(settings)
-        self._model = settings.stream.registered_model
+        self._model = model or settings.stream.registered_model
         self._experiment = experiment_name(settings)
         self._calls = Calls(self._uri, settings.registry, stopping or threading.Event(), _registry_errors)
         self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)

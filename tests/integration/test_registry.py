@@ -105,6 +105,17 @@ def test_a_stream_has_its_own_runs_and_versions(mlflow_server: MlflowServer) -> 
     assert one.run_of_window(WINDOW, "run") != other.run_of_window(WINDOW, "run")
 
 
+def test_the_versions_of_another_model_are_counted_apart(settings: Settings, registry: Registry) -> None:
+    """Its runs are not: they stand side by side in the stream's experiment."""
+    bases = Registry(settings, model=settings.stream.registered_base)
+    bare_version(registry)
+    assert bases.versions() == []
+    bare_version(bases, "u-0000000000")
+    assert [version.version for version in bases.versions()] == ["1"]
+    assert registry.version_of_window("u-0000000000") is None
+    assert bases.run_of_window(WINDOW, "run") == registry.run_of_window(WINDOW, "run")
+
+
 def test_parameters_metrics_tags_and_files_arrive(registry: Registry, client: MlflowClient, tmp_path: Path) -> None:
     run_id = registry.run_of_window(WINDOW, "run")
     (tmp_path / "loss.png").write_bytes(b"a picture")
