@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pyarrow as pa
@@ -17,10 +17,11 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from shared.errors import ArchiveUnavailableError, SnapshotError, SnapshotMissingError, TidemillError
-from shared.events import CuratedReview, Side, Snapshot
+from shared.events import CuratedReview, Side, Snapshot, UnlabeledReview
 from shared.settings import Settings
 
-WINDOWS = "windows"
+# Folders of a stream: windows of labelled reviews, and of text without labels.
+WINDOWS, UNLABELED = "windows", "unlabeled"
 _SIGNATURES = b"tidemill.signatures"
 _MOMENT = pa.timestamp("us", tz="UTC")
 
@@ -39,6 +40,19 @@ SCHEMA = pa.schema(
         pa.field("origin_offset", pa.int64(), nullable=False),
         pa.field("published_at", _MOMENT, nullable=False),
         pa.field("signature", pa.binary()),
+    ]
+)
+UNLABELED_SCHEMA = pa.schema(
+    [
+        pa.field("offset", pa.int64(), nullable=False),
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("side", pa.string(), nullable=False),
+        pa.field("source", pa.string()),
+        pa.field("created_at", _MOMENT),
+        pa.field("origin_partition", pa.int32(), nullable=False),
+        pa.field("origin_offset", pa.int64(), nullable=False),
+        pa.field("published_at", _MOMENT, nullable=False),
     ]
 )
 
@@ -78,6 +92,35 @@ class WindowRow(NamedTuple):
         )
 
 
+class UnlabeledRow(NamedTuple):
+    """One kept review of a window of unlabelled text; the fields are the snapshot's columns."""
+
+    offset: int
+    id: str
+    text: str
+    side: Side
+    source: str | None
+    created_at: datetime | None
+    origin_partition: int
+    origin_offset: int
+    published_at: datetime
+
+    @classmethod
+    def of(cls, offset: int, review: UnlabeledReview) -> "UnlabeledRow":
+        """The row of an unlabelled review that is kept, by its offset in `reviews.unlabeled`."""
+        return cls(
+            offset=offset,
+            id=review.id,
+            text=review.text,
+            side=review.side,
+            source=review.source,
+            created_at=review.created_at,
+            origin_partition=review.origin.partition,
+            origin_offset=review.origin.offset,
+            published_at=review.published_at,
+        )
+
+
 class Archive:
     """One stream's snapshots below `settings.archive_url`. Written once, verified at every reading."""
 
@@ -85,6 +128,7 @@ class Archive:
         self._url = settings.archive_url
         # Streams may share an archive, and the manifests of one say nothing about the snapshots of another.
         self._windows = f"{settings.stream.folder}/{WINDOWS}"
+        self._unlabeled = f"{settings.stream.folder}/{UNLABELED}"
         with _store_errors(f"opening the archive {self._url}"):
             self._store, self._root = _open(self._url)
 
@@ -98,13 +142,11 @@ class Archive:
         Raises:
             ArchiveUnavailableError: The store did not take it.
         """
-        data = _to_parquet(rows, signatures)
-        digest = hashlib.sha256(data).hexdigest()
-        snapshot = Snapshot(path=f"{self._windows}/{window_id}-{digest}.parquet", sha256=digest, size_bytes=len(data))
-        with _store_errors(f"writing {snapshot.path} to the archive {self._url}"):
-            # Even if it is there: that renews its age, so that no sweep takes it between now and its manifest.
-            _put_whole(self._store, self._full(snapshot.path), data)
-        return snapshot
+        return self._put(self._windows, window_id, _to_parquet(rows, SCHEMA, signatures))
+
+    def write_unlabeled(self, window_id: str, rows: Sequence[UnlabeledRow], signatures: bytes = b"") -> Snapshot:
+        """Keeps the rows of a window of unlabelled text, as `write` does those of a labelled one."""
+        return self._put(self._unlabeled, window_id, _to_parquet(rows, UNLABELED_SCHEMA, signatures))
 
     def read(self, snapshot: Snapshot) -> list[WindowRow]:
         """The rows in the order of writing, after the file's size and digest were verified.
@@ -113,7 +155,11 @@ class Archive:
             SnapshotError: The file is missing (SnapshotMissingError), altered, or not a window.
             ArchiveUnavailableError: The store could not be read.
         """
-        return _to_rows(self.columns(snapshot, SCHEMA.names))
+        return [WindowRow(*values) for values in _to_rows(self.columns(snapshot, SCHEMA.names))]
+
+    def read_unlabeled(self, snapshot: Snapshot) -> list[UnlabeledRow]:
+        """The rows of a window of unlabelled text; raises as `read` does."""
+        return [UnlabeledRow(*values) for values in _to_rows(self.columns(snapshot, UNLABELED_SCHEMA.names))]
 
     def columns(self, snapshot: Snapshot, names: Collection[str]) -> pa.Table:
         """Some columns of the verified file; raises as `read` does."""
@@ -127,7 +173,7 @@ class Archive:
             raise SnapshotError(f"{self._named(snapshot)} is not a window's snapshot: {error}") from error
 
     def signatures(self, snapshot: Snapshot) -> bytes:
-        """What was given to `write`; empty if nothing was. Raises as `read` does."""
+        """What was given with the rows; empty if nothing was. Raises as `read` does."""
         stored = pq.read_metadata(pa.BufferReader(self._verified(snapshot))).metadata or {}
         return b64decode(stored.get(_SIGNATURES, b""))
 
@@ -147,6 +193,14 @@ class Archive:
                 self._store.rm_file(self._full(path))
         return orphans
 
+    def _put(self, folder: str, window_id: str, data: bytes) -> Snapshot:
+        digest = hashlib.sha256(data).hexdigest()
+        snapshot = Snapshot(path=f"{folder}/{window_id}-{digest}.parquet", sha256=digest, size_bytes=len(data))
+        with _store_errors(f"writing {snapshot.path} to the archive {self._url}"):
+            # Even if it is there: that renews its age, so that no sweep takes it between now and its manifest.
+            _put_whole(self._store, self._full(snapshot.path), data)
+        return snapshot
+
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
 
@@ -155,8 +209,11 @@ class Archive:
 
     def _files(self) -> list[str]:
         self._store.invalidate_cache()
-        folder = self._full(self._windows)
-        return [f"{self._windows}/{Path(name).name}" for name in sorted(self._store.find(folder, maxdepth=1))]
+        return [
+            f"{folder}/{Path(name).name}"
+            for folder in (self._windows, self._unlabeled)
+            for name in sorted(self._store.find(self._full(folder), maxdepth=1))
+        ]
 
     def _age(self, path: str) -> float:
         modified: datetime = self._store.modified(self._full(path))
@@ -237,20 +294,20 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _to_parquet(rows: Sequence[WindowRow], signatures: bytes) -> bytes:
-    columns = zip(*rows, strict=True) if rows else ((),) * len(SCHEMA)
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+def _to_parquet(rows: Sequence[tuple[Any, ...]], schema: pa.Schema, signatures: bytes) -> bytes:
+    columns = zip(*rows, strict=True) if rows else ((),) * len(schema)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, schema, strict=True)]
     sink = pa.BufferOutputStream()
     # One row group and fixed options: the bytes depend on the rows alone (and on pyarrow's version).
-    with pq.ParquetWriter(sink, SCHEMA, compression="zstd") as writer:
-        writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=1 << 30)
+    with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        writer.write_table(pa.Table.from_arrays(arrays, schema=schema), row_group_size=1 << 30)
         if signatures:
             writer.add_key_value_metadata({_SIGNATURES: b64encode(signatures)})
     data: bytes = sink.getvalue().to_pybytes()
     return data
 
 
-def _to_rows(table: pa.Table) -> list[WindowRow]:
+def _to_rows(table: pa.Table) -> Iterator[tuple[Any, ...]]:
     columns = table.to_pydict()
     columns["side"] = [Side(side) for side in columns["side"]]
-    return [WindowRow(*values) for values in zip(*columns.values(), strict=True)]
+    return zip(*columns.values(), strict=True)

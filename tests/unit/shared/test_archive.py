@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.archive import Archive, WindowRow
+from shared.archive import Archive, UnlabeledRow, WindowRow
 from shared.errors import ArchiveUnavailableError, SnapshotError
 from shared.events import Side
 from shared.settings import Settings
@@ -30,7 +30,12 @@ def row(offset: int = 0, text: str = "A fine film.") -> WindowRow:
     )
 
 
+def unlabeled_row(offset: int = 0) -> UnlabeledRow:
+    return UnlabeledRow(offset, f"r{offset}", "A fine film.", Side.TRAIN, "imdb", MOMENT, 1, offset, MOMENT)
+
+
 ROWS = [row(offset) for offset in range(50)]
+UNLABELED_ROWS = [unlabeled_row(offset) for offset in range(50)]
 
 moments = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 int64 = st.integers(0, 2**63 - 1)
@@ -49,6 +54,21 @@ any_rows = st.lists(
         origin_offset=int64,
         published_at=moments,
         signature=st.none() | st.binary(),
+    ),
+    max_size=8,
+)
+any_unlabeled_rows = st.lists(
+    st.builds(
+        UnlabeledRow,
+        offset=int64,
+        id=st.text(),
+        text=st.text(),
+        side=st.sampled_from(Side),
+        source=st.none() | st.text(),
+        created_at=st.none() | moments,
+        origin_partition=st.integers(0, 2**31 - 1),
+        origin_offset=int64,
+        published_at=moments,
     ),
     max_size=8,
 )
@@ -91,6 +111,22 @@ def bytes_of(url: str, path: str) -> bytes:
 def test_rows_come_back_as_they_were(rows: list[WindowRow]) -> None:
     archive = archive_at("memory://round-trip")
     assert archive.read(archive.write("w-0000000000", rows)) == rows
+
+
+@given(rows=any_unlabeled_rows)
+def test_unlabelled_rows_come_back_as_they_were(rows: list[UnlabeledRow]) -> None:
+    archive = archive_at("memory://round-trip")
+    assert archive.read_unlabeled(archive.write_unlabeled("u-0000000000", rows)) == rows
+
+
+def test_unlabelled_text_has_a_folder_of_its_own(archive: Archive) -> None:
+    snapshot = archive.write_unlabeled("u-0000000007", UNLABELED_ROWS)
+    assert snapshot.path == f"tidemill/unlabeled/u-0000000007-{snapshot.sha256}.parquet"
+
+
+def test_what_later_windows_need_is_kept_with_unlabelled_text_too(archive: Archive) -> None:
+    assert archive.signatures(archive.write_unlabeled("u-0000000000", UNLABELED_ROWS, b"seen")) == b"seen"
+    assert archive.signatures(archive.write_unlabeled("u-0000000000", UNLABELED_ROWS)) == b""
 
 
 def test_an_archive_works_in_a_folder_and_in_an_object_store(archive: Archive) -> None:
@@ -174,6 +210,11 @@ def test_columns_come_in_the_order_asked_for(archive: Archive) -> None:
     assert table.column("offset").to_pylist() == list(range(50))
 
 
+def test_a_window_of_unlabelled_text_is_no_labelled_one(archive: Archive) -> None:
+    with pytest.raises(SnapshotError, match="label"):
+        archive.read(archive.write_unlabeled("u-0000000000", UNLABELED_ROWS))
+
+
 def test_a_column_that_is_not_there_is_named(archive: Archive) -> None:
     with pytest.raises(SnapshotError, match="mood"):
         archive.columns(archive.write("w-0000000000", ROWS), ["mood"])
@@ -200,6 +241,15 @@ def test_a_sweep_deletes_orphans_and_keeps_what_a_manifest_names(archive: Archiv
     assert archive.read(kept) == ROWS
     with pytest.raises(SnapshotError):
         archive.read(orphan)
+
+
+def test_a_sweep_deletes_orphans_of_either_kind(archive: Archive) -> None:
+    """A kind of which there is no manifest yet has orphans all the same."""
+    kept = archive.write("w-0000000000", ROWS)
+    orphan = archive.write_unlabeled("u-0000000000", UNLABELED_ROWS)
+    assert archive.sweep([kept.path], 0) == [orphan.path]
+    manifested = archive.write_unlabeled("u-0000000000", UNLABELED_ROWS)
+    assert archive.sweep([kept.path, manifested.path], 0) == []
 
 
 def test_a_sweep_leaves_young_orphans_to_their_manifest(archive: Archive) -> None:
