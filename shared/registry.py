@@ -33,7 +33,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 Value = TypeVar("Value")
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, BASE = "champion", "challenger", "base"
 WINDOW_TAG = "tidemill.window_id"
 DUPLICATE_TAG = "tidemill.duplicate"
 WEIGHTS_TAG = "tidemill.weights"
@@ -192,37 +192,23 @@ class Registry:
     # The aliases
 
     def champion(self) -> str | None:
-        """The version that the alias names, or None."""
-        return self._aliased(CHAMPION)
+        """The version that the alias `champion` names, or None."""
+        return self.aliased(CHAMPION)
 
-    def set_champion(self, version: str) -> None:
-        """Moves the alias."""
-        self._point(CHAMPION, version)
-
-    def clear_champion(self) -> None:
-        """Removes the alias if it is there."""
-        self._unpoint(CHAMPION)
-
-    def show_challenger(self, version: str | None) -> None:
-        """Makes the alias `challenger` name a version, or nothing; for people to see."""
-        if self._aliased(CHALLENGER) == version:
-            return
-        if version is None:
-            self._unpoint(CHALLENGER)
-        else:
-            self._point(CHALLENGER, version)
-
-    def _aliased(self, alias: str) -> str | None:
+    def aliased(self, alias: str) -> str | None:
+        """The version that an alias names, or None."""
         found = self._calls.if_there(f"reading the {alias}", lambda: self._client.get_registered_model(self._model))
         return str(found.aliases[alias]) if found and alias in found.aliases else None
 
-    def _point(self, alias: str, version: str) -> None:
+    def set_alias(self, alias: str, version: str) -> None:
+        """Makes an alias name a version; MissingError if there is no such version."""
         self._calls.repeated(
             f"making version {version} the {alias}",
             lambda: self._client.set_registered_model_alias(self._model, alias, version),
         )
 
-    def _unpoint(self, alias: str) -> None:
+    def clear_alias(self, alias: str) -> None:
+        """Removes an alias if it is there."""
         self._calls.if_there(
             f"removing the {alias}", lambda: self._client.delete_registered_model_alias(self._model, alias)
         )

@@ -26,6 +26,7 @@ from services.evaluator.exam import (
     Measured,
     Misconfigured,
     Model,
+    Result,
     Unavailable,
     Unusable,
     waiting_role,
@@ -41,7 +42,7 @@ from shared.errors import ConfigurationError, RegistryRefusedError, RetryableErr
 from shared.events import Candidate, CandidateStatus, Decision, Verdict
 from shared.metrics import EvaluatorMetrics
 from shared.rebuilds import LeftOut
-from shared.registry import Registry
+from shared.registry import CHAMPION, Registry
 from shared.retry import Backoff
 from shared.settings import EvaluatorSettings
 
@@ -66,7 +67,7 @@ class Desk:
     settings: EvaluatorSettings
     registry: Registry
     windows: WindowBook
-    launch: Callable[[Exam], Scoring]
+    launch: Callable[[Exam], Scoring[Result]]
     metrics: EvaluatorMetrics
     backoff: Backoff
     now: Callable[[], datetime]
@@ -81,7 +82,7 @@ class Trial:
         self.stage = Stage.LOOK
         self.decisions: tuple[Decision, ...] = ()
         self._exam: Exam | None = None
-        self._scoring: Scoring | None = None
+        self._scoring: Scoring[Result] | None = None
         self._failures = 0
         self._put_off = False
         self._exhibits: dict[str, Exhibit] = {}
@@ -274,7 +275,8 @@ class Trial:
     def _crown(self) -> Stage:
         for decision in self.decisions:
             if decision.verdict is Verdict.PROMOTE:
-                move_alias(self._desk.registry, decision, self._desk.metrics)
+                before, after = decision.champion_before, decision.champion_after
+                move_alias(self._desk.registry, CHAMPION, before, after, self._desk.metrics.alias_repairs)
         return Stage.SETTLED
 
 

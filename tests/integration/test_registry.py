@@ -18,7 +18,7 @@ from shared.classifier.digest import model_digest
 from shared.classifier.mlflow_format import save_for_mlflow
 from shared.classifier.model import Classifier
 from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RegistryUnavailableError
-from shared.registry import DUPLICATE_TAG, WEIGHTS_TAG, WINDOW_TAG, ModelVersion, Registry
+from shared.registry import CHAMPION, DUPLICATE_TAG, WEIGHTS_TAG, WINDOW_TAG, ModelVersion, Registry
 from shared.retry import Stopped
 from shared.settings import Settings, load_settings
 from tests.models import answering
@@ -222,25 +222,25 @@ def test_a_tag_may_hold_a_whole_decision(registry: Registry) -> None:
 
 def test_the_champion_moves_and_can_be_taken_away(registry: Registry) -> None:
     first, second = bare_version(registry, "w-0").version, bare_version(registry, "w-1").version
-    registry.set_champion(first)
+    registry.set_alias(CHAMPION, first)
     assert registry.champion() == first
-    registry.set_champion(second)
+    registry.set_alias(CHAMPION, second)
     assert registry.champion() == second
-    registry.clear_champion()
+    registry.clear_alias(CHAMPION)
     assert registry.champion() is None
 
 
 def test_there_may_be_no_champion_to_take_away(registry: Registry) -> None:
-    registry.clear_champion()
+    registry.clear_alias(CHAMPION)
     bare_version(registry)
-    registry.clear_champion()
+    registry.clear_alias(CHAMPION)
     assert registry.champion() is None
 
 
 def test_a_version_that_does_not_exist_cannot_be_champion(registry: Registry) -> None:
     bare_version(registry)
     with pytest.raises(RegistryRefusedError, match="making version 7 the champion"):
-        registry.set_champion("7")
+        registry.set_alias(CHAMPION, "7")
     assert registry.champion() is None
 
 
@@ -293,7 +293,7 @@ def test_anybody_can_load_the_champion(
     registry: Registry, settings: Settings, model: Path, tmp_path: Path, mlflow_server: MlflowServer
 ) -> None:
     """With nothing but MLflow and its tracking URI: no code and no settings of ours."""
-    registry.set_champion(train(registry, model).version)
+    registry.set_alias(CHAMPION, train(registry, model).version)
     own = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     answered = subprocess.run(
         [sys.executable, "-c", ASK, settings.stream.registered_model],

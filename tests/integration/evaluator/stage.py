@@ -9,8 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from services.evaluator.exam import Exam, Result
-from services.evaluator.scorer import examine
+from services.evaluator.launcher import Score
 from shared.archive import Archive, WindowRow
 from shared.classifier.digest import model_digest
 from shared.envelope import decode
@@ -88,11 +87,11 @@ class Dying:
 class InlineScoring:
     """The scorer in this process: what it does is the same, and torch is loaded once for all tests."""
 
-    def __init__(self, exam: Exam, settings: Settings) -> None:
-        self._exam, self._settings = exam, settings
+    def __init__(self, score: Score[Any, Any], exam: Any, settings: Settings) -> None:
+        self._score, self._exam, self._settings = score, exam, settings
 
-    def result(self) -> Result:
-        return examine(self._exam, self._settings, Registry(self._settings))
+    def result(self) -> Any:
+        return self._score(self._exam, self._settings)
 
     def close(self) -> None:
         """Nothing is under way."""
