@@ -38,7 +38,7 @@ WINDOW_TAG = "tidemill.window_id"
 DUPLICATE_TAG = "tidemill.duplicate"
 WEIGHTS_TAG = "tidemill.weights"
 DELETED = "deleted"
-MODEL_FOLDER, DECISION_PAGE = "model", "decision/decision.html"
+MODEL_FOLDER, EXAM_FOLDER, DECISION_PAGE = "model", "exam", "decision/decision.html"
 WEIGHT_SUFFIX = ".safetensors"
 # MLflow's bounds for one request.
 POINTS_PER_BATCH = 1000
@@ -149,6 +149,14 @@ class Registry:
         """
         doing = f"downloading {name} of run {run_id}"
         return Path(self._calls.transferring(doing, lambda: self._client.download_artifacts(run_id, name, str(folder))))
+
+    def delete_folder(self, run_id: str, name: str) -> None:
+        """Deletes a folder of the run's artifacts; one that is not there, or whose run is not, is deleted already."""
+        doing = f"deleting {name} of run {run_id}"
+        run = self._calls.if_there(doing, lambda: self._client.get_run(run_id))
+        if run is not None:
+            store = self._store(run.info.artifact_uri)
+            self._calls.transferring(doing, lambda: _delete_folder(store, name))
 
     def upload_model(self, run_id: str, folder: Path) -> str:
         """Keeps an MLflow-format folder among the run's artifacts; returns its URI. Repeating overwrites."""
@@ -333,7 +341,10 @@ class Registry:
                 store.delete_artifacts(name)  # type: ignore[no-untyped-call]
 
     def _files(self, version: ModelVersion) -> ArtifactRepository:
-        return get_artifact_repository(version.source, tracking_uri=self._uri, registry_uri=self._uri)
+        return self._store(version.source)
+
+    def _store(self, uri: str) -> ArtifactRepository:
+        return get_artifact_repository(uri, tracking_uri=self._uri, registry_uri=self._uri)
 
 
 @contextmanager
@@ -386,6 +397,11 @@ def _listing(store: ArtifactRepository, folder: str | None = None) -> Iterator[t
             yield from _listing(store, item.path)
         else:
             yield item.path, item.file_size or 0
+
+
+def _delete_folder(store: ArtifactRepository, name: str) -> None:
+    if next(_listing(store, name), None) is not None:
+        store.delete_artifacts(name)  # type: ignore[no-untyped-call]
 
 
 def _batches(entries: Sequence[Value], size: int) -> Iterator[Sequence[Value]]:

@@ -15,7 +15,7 @@ import structlog
 
 from services.evaluator import monitor
 from services.evaluator.alias import assert_alias, move_alias, show_challenger
-from services.evaluator.exam import Exam, Result
+from services.evaluator.exam import Exam, Measured
 from services.evaluator.housekeeping import Housekeeping
 from services.evaluator.inbox import Inbox, read_event
 from services.evaluator.launcher import Scoring, ScoringProcess, score_models
@@ -65,7 +65,7 @@ class Evaluator:
         producer: TransactionalProducer,
         consumer: GroupConsumer,
         manifests: Follower,
-        launch: Callable[[Exam], Scoring[Result]],
+        launch: Callable[[Exam], Scoring[Measured]],
     ) -> None:
         """Args: ledger: read after the producer was opened, so that no predecessor can still add to it."""
         self._settings, self._ledger = context.settings, ledger

@@ -2,12 +2,13 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Generic, Protocol, TypeVar
 
-from services.evaluator.exam import Exam, Result, Unusable
+from services.evaluator.exam import Exam, Failure, Killed, Measured, Unusable
 from shared.processes import die_with_parent
 from shared.settings import Settings
 
@@ -15,14 +16,14 @@ Asked = TypeVar("Asked")
 Found = TypeVar("Found")
 Found_co = TypeVar("Found_co", covariant=True)
 
-Score = Callable[[Asked, Settings], Found]
+Score = Callable[[Asked, Settings], Found | Failure]
 """A function of some module, by whose name the child finds it. The child pays for its imports: it makes its own."""
 
 
 class Scoring(Protocol[Found_co]):
     """One exam under way."""
 
-    def result(self) -> Found_co | Unusable | None:
+    def result(self) -> Found_co | Failure | None:
         """What came out, or None while it goes on. Never waits."""
 
     def close(self) -> None:
@@ -48,8 +49,8 @@ class ScoringProcess(Generic[Asked, Found]):
         """The child's process id."""
         return self._process.pid
 
-    def result(self) -> Found | Unusable | None:
-        """What came out; a process that died or hung makes the challenger unusable, for this attempt."""
+    def result(self) -> Found | Failure | None:
+        """What came out; one that ended by itself or hung makes the challenger unusable, for this attempt."""
         if self._receiver.poll():
             return self._received()
         if time.monotonic() > self._deadline:
@@ -63,21 +64,27 @@ class ScoringProcess(Generic[Asked, Found]):
         self._process.join()
         self._receiver.close()
 
-    def _received(self) -> Found | Unusable:
+    def _received(self) -> Found | Failure:
         try:
-            found: Found = self._receiver.recv()
+            found: Found | Failure = self._receiver.recv()
         except EOFError:
             self._process.join()
-            return Unusable(f"scoring died with exit code {self._process.exitcode}; the log says why")
+            return _died(self._process.exitcode or 0)
         return found
 
 
-def score_models(exam: Exam, settings: Settings) -> Result:
+def score_models(exam: Exam, settings: Settings) -> Measured | Failure:
     """Asks a challenger, those that wait, and what they are compared with."""
     from services.evaluator.scorer import examine
     from shared.registry import Registry
 
     return examine(exam, settings, Registry(settings))
+
+
+def _died(code: int) -> Failure:
+    if code < 0:
+        return Killed(f"scoring was ended by signal {-code} ({signal.strsignal(-code)}), as where memory is short")
+    return Unusable(f"scoring died with exit code {code}; the log says why")
 
 
 def _work(score: Score[Asked, Found], exam: Asked, settings: Settings, sender: Connection, parent: int) -> None:

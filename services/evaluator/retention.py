@@ -1,6 +1,5 @@
 """Which versions' weights are no longer needed. Pure: looks at tags and ledger, deletes nothing."""
 
-from collections.abc import Set as AbstractSet
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -25,11 +24,11 @@ class Settled(Protocol):
     """What retention must know of a ledger."""
 
     @property
-    def settled_versions(self) -> AbstractSet[str]:
+    def settled_versions(self) -> frozenset[str]:
         """Versions that no further entry may be about."""
 
     @property
-    def needed_versions(self) -> AbstractSet[str]:
+    def needed_versions(self) -> frozenset[str]:
         """Versions that are in use, or may be again."""
 
 

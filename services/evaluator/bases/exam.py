@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.evaluator.bases.gate import Comparison
-from services.evaluator.exam import Misconfigured, Model, Unavailable, Unusable
+from services.evaluator.exam import Failure, Model
 from services.evaluator.pool import HeldOutRow
 from shared.settings import Settings
 
@@ -27,7 +27,7 @@ class BaseExam:
     rows: tuple[HeldOutRow, ...]
 
 
-BaseResult = Comparison | Unusable | Unavailable | Misconfigured
+BaseResult = Comparison | Failure
 
 
 def score_bases(exam: BaseExam, settings: Settings) -> BaseResult:
