@@ -145,7 +145,7 @@ class Registry:
         """Brings a file or folder of the run's artifacts into an existing folder; returns where it lies.
 
         Raises:
-            RegistryRefusedError: The run has no such artifact.
+            MissingError: The run has no such artifact.
         """
         doing = f"downloading {name} of run {run_id}"
         return Path(self._calls.transferring(doing, lambda: self._client.download_artifacts(run_id, name, str(folder))))

@@ -15,6 +15,7 @@ import structlog
 
 from services.evaluator import monitor
 from services.evaluator.alias import assert_alias, move_alias, show_challenger
+from services.evaluator.bases import loop as bases
 from services.evaluator.exam import Exam, Measured
 from services.evaluator.housekeeping import Housekeeping
 from services.evaluator.inbox import Inbox, read_event
@@ -280,12 +281,13 @@ class Role(StrEnum):
 
     EVALUATOR = "evaluator"
     MONITOR = "monitor"
+    BASES = "bases"
 
 
 def main() -> None:
-    """Runs the service: both parts, or one."""
+    """Runs the service: all parts, or one."""
     parser = argparse.ArgumentParser(prog="python -m services.evaluator", description=__doc__)
-    parser.add_argument("--role", type=Role, choices=list(Role), help="run this part only; default: both")
+    parser.add_argument("--role", type=Role, choices=list(Role), help="run this part only; default: all")
     role = parser.parse_args().role
-    builds = {Role.EVALUATOR: build, Role.MONITOR: monitor.build}
+    builds = {Role.EVALUATOR: build, Role.MONITOR: monitor.build, Role.BASES: bases.build}
     run_service(NAME, {part.value: builds[part] for part in ([role] if role else Role)})

@@ -1,6 +1,7 @@
 """What the stream holds for the judgement of bases: both kinds of windows, and which labels nobody trusts."""
 
 from collections.abc import Collection
+from typing import Protocol
 
 from services.evaluator.bases.texts import LatestTexts, TextBook
 from services.evaluator.inbox import read_event
@@ -15,13 +16,20 @@ from shared.topics import CONTROL_COMMANDS, MODELS_DECISIONS, WINDOWS_UNLABELED,
 FOLLOWED: tuple[Topic, ...] = (WINDOWS_UNLABELED, MODELS_DECISIONS, CONTROL_COMMANDS)
 
 
+class Topics(Manifests, Protocol):
+    """Topics that are followed from their beginning."""
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+
+
 class StreamBook:
     """Folds what others publish; the rows themselves are read when they are asked for."""
 
-    def __init__(self, prefix: str, records: Manifests, manifests: Manifests, archive: Archive) -> None:
+    def __init__(self, prefix: str, records: Topics, manifests: Topics, archive: Archive) -> None:
         """Args: records: of the topics in `FOLLOWED`; manifests: of `windows.closed`."""
         self._texts, self._commands = (topic.full_name(prefix) for topic in (WINDOWS_UNLABELED, CONTROL_COMMANDS))
-        self._records = records
+        self._records, self._manifests = records, manifests
         self._labelled, self._unlabelled = WindowBook(manifests, archive), TextBook(archive)
         self._models = Ledger()
 
@@ -39,6 +47,11 @@ class StreamBook:
                 self._models = self._models if command is None else self._models.heeding(command)
             else:
                 self._models = self._models.after(decode(Decision, record.value, record.where()))
+
+    def close(self) -> None:
+        """Lets go of the topics."""
+        self._records.close()
+        self._manifests.close()
 
     def unknown(self, window_ids: Collection[str], labelled_window_ids: Collection[str]) -> list[str]:
         """Windows that were not closed."""

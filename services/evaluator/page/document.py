@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 from services.evaluator.exam import FlippedRow
 from services.evaluator.page.eras import EraTable, era_heat_map, era_table
-from services.evaluator.page.markup import Markup, element, joined
+from services.evaluator.page.markup import Content, Markup, element, joined
 from services.evaluator.page.sections import accuracies, evidence, flips, origin, records, terms, verdict
 from services.evaluator.page.style import STYLE
 from services.evaluator.page.words import headline
 from shared.events import Candidate, Decision
+from shared.topics import MODELS_DECISIONS
 
 # Even if something got past the escaping, a browser runs nothing and fetches nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -47,19 +48,23 @@ class Dossier:
 def decision_page(dossier: Dossier) -> str:
     """A whole HTML document, self-contained."""
     decision = dossier.decision
-    body = element(
-        "body",
+    return document(
+        headline(decision),
         verdict(decision, dossier.links),
         evidence(decision),
-        terms(decision),
+        terms(decision.terms),
         _pictures(dossier.pictures),
         era_heat_map(dossier.eras),
         accuracies(decision),
         flips(decision, dossier.flipped),
         origin(decision, dossier.candidate),
-        records(decision),
+        records(decision, MODELS_DECISIONS.name),
     )
-    return f"<!DOCTYPE html>\n{element('html', _head(headline(decision)), body, lang='en')}\n"
+
+
+def document(title: str, *sections: Content) -> str:
+    """A whole page of ours."""
+    return f"<!DOCTYPE html>\n{element('html', _head(title), element('body', *sections), lang='en')}\n"
 
 
 def _head(title: str) -> Markup:
