@@ -42,11 +42,16 @@ def bases(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def listing(candidates: Sequence[BaseCandidate], ledger: Sequence[BaseDecision]) -> list[Row]:
-    """A row an adaptation, oldest first. Args: both topics, in order."""
+    """A row an adaptation, oldest first; of several candidates of a window the first, which is the one decided on.
+
+    Args: both topics, in order.
+    """
     entries = {entry.window_id: entry for entry in ledger}
     in_use = ledger[-1].base_after if ledger else None
-    first = {candidate.window_id: candidate for candidate in reversed(candidates)}
-    return [_row(candidate, entries.get(window_id), in_use) for window_id, candidate in reversed(first.items())]
+    first: dict[str, BaseCandidate] = {}
+    for candidate in candidates:
+        first.setdefault(candidate.window_id, candidate)
+    return [_row(candidate, entries.get(window_id), in_use) for window_id, candidate in first.items()]
 
 
 def _row(candidate: BaseCandidate, entry: BaseDecision | None, in_use: str | None) -> Row:

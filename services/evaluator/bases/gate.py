@@ -100,7 +100,8 @@ def _accuracy(found: Comparison, settings: BaseGateSettings) -> TermResult:
         return _unmeasured(ACCURACY, Outcome.UNDECIDED, "no held-out labelled reviews")
     safe, worse = evidence(flips, above=-margin), harm(flips)
     low, high = interval(flips)
-    kept = f"that at most {100 * margin:g} points are lost" if margin else "that it is better"
+    points = f"{100 * margin:g} point{'' if margin == 0.01 else 's'}"
+    kept = f"that it loses at most {points}" if margin else "that it is better"
     outcome, value, threshold = Outcome.UNDECIDED, safe, settings.odds
     claim = f"evidence {safe:.4g} {kept} is below {settings.odds:g}"
     if worse >= settings.reject_odds:
