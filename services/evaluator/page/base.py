@@ -21,6 +21,11 @@ from shared.events import BaseCandidate, BaseDecision, Verdict
 from shared.gate_settings import BaseGateSettings
 from shared.topics import BASES_DECISIONS
 
+_TERMS = (
+    "Both must pass before the base is accepted. The value is held against the threshold: nats saved a guess against "
+    "none, evidence against what is needed. The interval is that of the picture."
+)
+
 
 def base_page(decision: BaseDecision, candidate: BaseCandidate, links: Mapping[str, str]) -> str:
     """A whole HTML document, self-contained. Args: links: what it leads to -> address."""
@@ -28,7 +33,7 @@ def base_page(decision: BaseDecision, candidate: BaseCandidate, links: Mapping[s
         headline(decision),
         _verdict(decision, links),
         _comparison(decision),
-        terms(decision.terms),
+        terms(decision.terms, _TERMS),
         _origin(decision, candidate),
         records(decision, BASES_DECISIONS.name),
     )

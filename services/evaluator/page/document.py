@@ -16,6 +16,11 @@ from shared.topics import MODELS_DECISIONS
 # Even if something got past the escaping, a browser runs nothing and fetches nothing.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
+_TERMS = (
+    "A guard must pass before anything is promoted; a watch is only reported. The value is held against the "
+    "threshold; the interval (95 %, as a share of the rows) says how sure the comparison behind it is."
+)
+
 _CAPTIONS = {
     "difference": "How many points of accuracy the challenger is ahead of each opponent, by set of rows. A line is a "
     "95 % interval; one that does not cross zero is settled.",
@@ -52,7 +57,7 @@ def decision_page(dossier: Dossier) -> str:
         headline(decision),
         verdict(decision, dossier.links),
         evidence(decision),
-        terms(decision.terms),
+        terms(decision.terms, _TERMS),
         _pictures(dossier.pictures),
         era_heat_map(dossier.eras),
         accuracies(decision),

@@ -97,17 +97,14 @@ def _forest(decision: Decision) -> Markup | None:
     )
 
 
-def terms(found: Sequence[TermResult]) -> Markup:
+def terms(found: Sequence[TermResult], introduction: str) -> Markup:
     """Every term of a gate."""
     if not found:
         return NOTHING
-    heads = ("term", "outcome", "value", "threshold", "interval", "rows", "labels needed", "in words")
+    heads = ("term", "outcome", "value", "threshold", "interval", "rows", "reviews needed", "in words")
     return joined(
         element("h2", "What the gate asked"),
-        paragraph(
-            "A guard must pass before anything is promoted; a watch is only reported. The value is held against the "
-            "threshold; the interval (95 %, as a share of the rows) says how sure the comparison behind it is."
-        ),
+        paragraph(introduction),
         table(heads, map(_term, found), class_="terms"),
     )
 
