@@ -18,7 +18,18 @@ from shared.classifier.digest import model_digest
 from shared.classifier.mlflow_format import save_for_mlflow
 from shared.classifier.model import Classifier
 from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RegistryUnavailableError
-from shared.registry import CHAMPION, DUPLICATE_TAG, WEIGHTS_TAG, WINDOW_TAG, ModelVersion, Registry
+from shared.mlflow_calls import MissingError
+from shared.registry import (
+    BASE,
+    CHALLENGER,
+    CHAMPION,
+    DUPLICATE_TAG,
+    EXAM_FOLDER,
+    WEIGHTS_TAG,
+    WINDOW_TAG,
+    ModelVersion,
+    Registry,
+)
 from shared.retry import Stopped
 from shared.settings import Settings, load_settings
 from tests.models import answering
@@ -143,6 +154,20 @@ def test_a_file_of_a_run_is_read_back_or_none(registry: Registry) -> None:
     assert registry.run_file(run_id[::-1], "decision/page.html") is None
 
 
+def test_a_folder_of_a_run_is_fetched_whole_and_deleted_once(registry: Registry, tmp_path: Path) -> None:
+    run_id = registry.run_of_window(WINDOW, "run")
+    for name in ("exam/parent/config.json", "exam/probe/config.json", "examples/config.json"):
+        registry.log_text(run_id, name, name)
+    fetched = registry.fetch(run_id, EXAM_FOLDER, tmp_path)
+    assert (fetched / "probe" / "config.json").read_text() == "exam/probe/config.json"
+    for _ in range(2):
+        registry.delete_folder(run_id, EXAM_FOLDER)
+    with pytest.raises(MissingError):
+        registry.fetch(run_id, EXAM_FOLDER, tmp_path)
+    assert registry.run_file(run_id, "examples/config.json") is not None
+    registry.delete_folder(run_id[::-1], EXAM_FOLDER)
+
+
 def test_a_series_logged_twice_is_there_once(registry: Registry, client: MlflowClient) -> None:
     run_id = registry.run_of_window(WINDOW, "run")
     points = [(step, 1 / (step + 1)) for step in range(1_100)]
@@ -217,7 +242,7 @@ def test_a_tag_may_hold_a_whole_decision(registry: Registry) -> None:
     assert (len(found.tags["tidemill.decision"]), found.tags["tidemill.number"]) == (5_000, "1")
 
 
-# The alias
+# The aliases
 
 
 def test_the_champion_moves_and_can_be_taken_away(registry: Registry) -> None:
@@ -228,6 +253,17 @@ def test_the_champion_moves_and_can_be_taken_away(registry: Registry) -> None:
     assert registry.champion() == second
     registry.clear_alias(CHAMPION)
     assert registry.champion() is None
+
+
+def test_each_alias_of_each_model_is_its_own(registry: Registry, settings: Settings) -> None:
+    bases = Registry(settings, model=settings.stream.registered_base)
+    model, base = bare_version(registry, "w-0").version, bare_version(bases, "u-0").version
+    registry.set_alias(CHAMPION, model)
+    registry.set_alias(CHALLENGER, model)
+    bases.set_alias(BASE, base)
+    registry.clear_alias(CHALLENGER)
+    assert [registry.aliased(alias) for alias in (CHAMPION, CHALLENGER, BASE)] == [model, None, None]
+    assert [bases.aliased(alias) for alias in (CHAMPION, BASE)] == [None, base]
 
 
 def test_there_may_be_no_champion_to_take_away(registry: Registry) -> None:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from services.evaluator.record import DECISION_TAG
+from shared.events import BaseCandidate
 from tests.integration.evaluator.bases_stage import Adaptations, BasesStage, until_base_entry
 from tests.integration.evaluator.conftest import Start
 from tests.integration.evaluator.stage import Killed
@@ -23,13 +25,14 @@ STEPS = [
 def test_each_base_is_decided_once_when_killed(
     accepted: BasesStage, adaptations: Adaptations, start_bases: Start, step: str, after: bool
 ) -> None:
-    """The second acceptance is killed: it may be tagged and crowned by then, and must not be judged again."""
+    """The second acceptance is killed. Once it is tagged, that very decision is entered, and no other is made."""
     first = accepted.base()
     second = accepted.adapt(adaptations.better)
     loop = start_bases(accepted, kill=step, after=after)
     with pytest.raises(Killed):
         until_base_entry(loop, 2)
     loop.close()
+    tagged = tag_of(accepted, second)
     loop = start_bases(accepted)
     until_base_entry(loop, 2)
     loop.until(lambda: not accepted.has_exam(second))
@@ -40,6 +43,14 @@ def test_each_base_is_decided_once_when_killed(
     ]
     assert accepted.base() == second.version
     assert loop.metric("base_alias_repairs_total") == 0
+    entered = accepted.base_decisions()[1].model_dump_json(exclude_defaults=True)
+    assert (tagged or entered) == tag_of(accepted, second) == entered
+
+
+def tag_of(stage: BasesStage, candidate: BaseCandidate) -> str | None:
+    """The decision that the version's tag holds."""
+    version = stage.bases.version(str(candidate.version))
+    return version.tags.get(DECISION_TAG) if version else None
 
 
 @pytest.mark.slow
