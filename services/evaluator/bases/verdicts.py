@@ -20,12 +20,14 @@ def judged(
 ) -> BaseDecision:
     """What the gate said. Args: unreadable: windows whose rows were left out, because their snapshots are lost."""
     lost = tuple(f"judged without {window}, whose snapshot cannot be read" for window in unreadable)
+    parent, base = (_called(version) for version in (candidate.parent_version, ledger.base))
+    line = () if parent == base else (f"compared with {parent}, which it grew from, not with {base}, which is in use",)
     return _next(
         ledger,
         candidate,
         now,
         verdict=ruling.verdict,
-        reasons=(*ruling.reasons, *lost),
+        reasons=(*ruling.reasons, *line, *lost),
         terms=ruling.terms,
         numbers=ruling.numbers,
         policy=settings.model_dump(mode="json"),
@@ -41,6 +43,10 @@ def without_base(ledger: BaseLedger, candidate: BaseCandidate, now: datetime) ->
     """Text that gave no base, because its adaptation failed."""
     reason = f"adaptation failed: {candidate.reason or 'no reason given'}"
     return _next(ledger, candidate, now, verdict=Verdict.REJECT, reasons=(reason,), version=None)
+
+
+def _called(version: str | None) -> str:
+    return "the configured base" if version is None else f"base {version}"
 
 
 def _next(ledger: BaseLedger, candidate: BaseCandidate, now: datetime, **fields: Any) -> BaseDecision:

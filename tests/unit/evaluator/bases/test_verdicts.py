@@ -9,7 +9,7 @@ from tests.unit.evaluator.bases.builders import base_candidate, base_decision, c
 from tests.unit.evaluator.builders import DIGEST, NOW
 
 LEDGER = BaseLedger.of([base_decision(1, Verdict.PROMOTE, "1")])
-CANDIDATE = base_candidate(2, "2")
+CANDIDATE = base_candidate(2, "2", parent_version="1")
 SETTINGS = BaseGateSettings()
 
 
@@ -30,6 +30,14 @@ def test_every_other_verdict_leaves_the_base_in_use() -> None:
     for found in (entry(0.0), entry(-0.5), unusable(LEDGER, CANDIDATE, "its weights are gone", NOW)):
         assert (found.base_before, found.base_after) == ("1", "1")
         assert LEDGER.after(found).base == "1"
+
+
+def test_a_base_that_was_not_compared_with_the_one_in_use_says_so() -> None:
+    """It grew from one that is undecided."""
+    grown = CANDIDATE.model_copy(update={"parent_version": "7"})
+    found = judged(LEDGER, grown, decide(comparison(), SETTINGS), (), SETTINGS, NOW)
+    assert found.reasons[-1] == "compared with base 7, which it grew from, not with base 1, which is in use"
+    assert not any("which it grew from" in reason for reason in entry().reasons)
 
 
 def test_rows_that_could_not_be_read_are_named() -> None:
