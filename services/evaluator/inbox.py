@@ -18,14 +18,14 @@ class Inbox:
     """The consumer's records by topic, in order, each until its position is committed."""
 
     def __init__(self, consumer: GroupConsumer) -> None:
-        self._consumer = consumer
+        self._consumer, self._generation = consumer, consumer.generation
         self._queues: dict[str, deque[Record]] = {}
 
     def read(self) -> bool:
         """Polls once; False if partitions came or went: all is forgotten, and what is still ours is read again."""
-        generation = self._consumer.generation
         records = self._consumer.poll()
-        stayed = self._consumer.generation == generation
+        # Compared with the last poll that came to its end: one that failed may have changed the assignment, too.
+        stayed, self._generation = self._consumer.generation == self._generation, self._consumer.generation
         if not stayed:
             self._queues.clear()
         for record in records:

@@ -211,10 +211,10 @@ def build(context: Context) -> Loop:
         opened.callback(records.close)
         manifests = Follower(settings, f"{ROLE}.windows", [WINDOWS_CLOSED])
         opened.callback(manifests.close)
+        stream = StreamBook(settings.stream.prefix, records, manifests, Archive(settings))
         ledger = read_ledger(settings)
         consumer = GroupConsumer(settings, ROLE, [BASES_CANDIDATES], from_beginning)
         opened.pop_all()
-    stream = StreamBook(settings.stream.prefix, records, manifests, Archive(settings))
     return Bases(
         context, ledger, registry, producer, consumer, stream, lambda e: ScoringProcess(score_bases, e, settings)
     )

@@ -3,8 +3,11 @@
 from typing import Any
 from unittest.mock import create_autospec
 
+import pytest
+
 from services.evaluator.inbox import MOST_WAITING, Inbox, read_event
 from shared.envelope import encode
+from shared.errors import BrokerUnavailableError
 from shared.events import Candidate
 from shared.kafka import GroupConsumer, Record
 from tests.unit.evaluator.builders import NOW, candidate
@@ -14,12 +17,10 @@ def record(offset: int, topic: str = "models.candidates", value: bytes = b"{}") 
     return Record(topic, 0, offset, NOW, None, value, {})
 
 
-def inbox(*polls: list[Record], generations: tuple[int, ...] = ()) -> tuple[Inbox, Any]:
-    """Args: generations: before and after each poll; default: nothing changes."""
+def inbox(*polls: list[Record] | Exception) -> tuple[Inbox, Any]:
     consumer = create_autospec(GroupConsumer, instance=True)
     consumer.poll.side_effect = polls
-    told = iter(generations)
-    type(consumer).generation = property(lambda _: next(told, 0))
+    consumer.generation = 1
     return Inbox(consumer), consumer
 
 
@@ -44,10 +45,21 @@ def test_what_a_rewind_brings_again_is_there_once() -> None:
 
 
 def test_partitions_that_come_or_go_take_everything_with_them() -> None:
-    found, _ = inbox([record(1)], [record(7)], generations=(1, 1, 1, 2))
+    found, consumer = inbox([record(1)], [record(7)])
     assert found.read()
+    consumer.generation = 2
     assert not found.read()
     assert found.first("models.candidates") == record(7)
+
+
+def test_partitions_that_went_in_a_poll_that_failed_are_noticed_by_the_next() -> None:
+    found, consumer = inbox([record(1)], BrokerUnavailableError("gone"), [])
+    found.read()
+    consumer.generation = 2
+    with pytest.raises(BrokerUnavailableError):
+        found.read()
+    assert not found.read()
+    assert found.first("models.candidates") is None
 
 
 def test_no_more_is_read_than_is_carried_out() -> None:
