@@ -164,7 +164,7 @@ class SetAsideRow(BaseModel):
     """One curated review that a window kept out, and why."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    offset: NonNegativeInt = Field(description="Offset in `reviews.curated`.")
+    offset: NonNegativeInt = Field(description="Offset in the topic that the window was cut from.")
     reason: SetAside
 
 

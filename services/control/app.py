@@ -20,7 +20,7 @@ from services.control.readback import backtest, reproduce
 from services.control.rebuild import rebuild
 from services.control.session import RefusedError, Session
 from shared.errors import ExitCode, FatalError, TidemillError
-from shared.events import CommandKind, Decision
+from shared.events import ClosedWindow, CommandKind, Decision, UnlabeledWindow
 from shared.kafka import Admin, offset_range
 from shared.topics import ALL_TOPICS
 
@@ -123,32 +123,43 @@ def predict(
     show_rows(f"predictions by version {body['model']['version']}", rows, as_json=False)
 
 
+Unlabeled = Annotated[bool, typer.Option("--unlabeled", help="Windows of text without labels instead.")]
+
+
 @app.command()
-def windows(context: typer.Context, as_json: AsJson = False) -> None:
+def windows(context: typer.Context, unlabeled: Unlabeled = False, as_json: AsJson = False) -> None:
     """List closed windows."""
-    closed = history.windows(session_of(context).settings)
+    settings = session_of(context).settings
+    if unlabeled:
+        rows = [_window_row(window, as_json) for window in history.unlabeled_windows(settings)]
+        show_rows("windows of unlabelled text", rows, as_json)
+        return
     rows = [
-        {
-            "window": window.window_id,
-            "closed": window.closed_at,
-            "trigger": window.trigger,
-            "reviews": window.reviews,
-            "kept": window.kept,
-            "set_aside": len(window.set_aside),
-            "sides": {side.value: count for side, count in window.sides.items()},
-            "labels": window.labels,
-            "offsets": f"{window.first_offset}-{window.last_offset}",
-            "trainable": window.trainable,
-        }
-        for window in closed
+        _window_row(window, as_json) | {"labels": window.labels, "trainable": window.trainable}
+        for window in history.windows(settings)
     ]
     show_rows("windows", rows, as_json)
 
 
+def _window_row(window: ClosedWindow | UnlabeledWindow, as_json: bool) -> dict[str, object]:
+    """The columns that windows of both kinds have; of sources there may be too many for a table."""
+    sources = {"sources": window.sources} if as_json else {}
+    return sources | {
+        "window": window.window_id,
+        "closed": window.closed_at,
+        "trigger": window.trigger,
+        "reviews": window.reviews,
+        "kept": window.kept,
+        "set_aside": len(window.set_aside),
+        "sides": {side.value: count for side, count in window.sides.items()},
+        "offsets": f"{window.first_offset}-{window.last_offset}",
+    }
+
+
 @window_app.command("list")
-def window_list(context: typer.Context, as_json: AsJson = False) -> None:
+def window_list(context: typer.Context, unlabeled: Unlabeled = False, as_json: AsJson = False) -> None:
     """List closed windows."""
-    windows(context, as_json)
+    windows(context, unlabeled, as_json)
 
 
 @window_app.command("close")

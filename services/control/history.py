@@ -14,6 +14,7 @@ from shared.events import (
     Command,
     Decision,
     ServerState,
+    UnlabeledWindow,
     Verdict,
 )
 from shared.kafka import Record, iterate_topic, read_topic
@@ -27,6 +28,7 @@ from shared.topics import (
     REVIEWS_REJECTED,
     SERVERS_STATE,
     WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
     Topic,
 )
 
@@ -41,6 +43,11 @@ def _read(settings: Settings, topic: Topic, model: type[AnyEvent]) -> list[AnyEv
 def windows(settings: Settings) -> list[ClosedWindow]:
     """Every closed window, oldest first."""
     return _read(settings, WINDOWS_CLOSED, ClosedWindow)
+
+
+def unlabeled_windows(settings: Settings) -> list[UnlabeledWindow]:
+    """Every closed window of unlabelled text, oldest first."""
+    return _read(settings, WINDOWS_UNLABELED, UnlabeledWindow)
 
 
 def decisions(settings: Settings) -> list[Decision]:

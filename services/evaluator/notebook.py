@@ -30,6 +30,9 @@ CREATE TABLE IF NOT EXISTS reviews (
 CREATE TABLE IF NOT EXISTS answers (
     place INTEGER NOT NULL, model TEXT NOT NULL, label INTEGER NOT NULL, PRIMARY KEY (place, model)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sketches (
+    place INTEGER NOT NULL, model TEXT NOT NULL, sketch BLOB NOT NULL, PRIMARY KEY (place, model)
+) WITHOUT ROWID;
 """
 _WAIT_SECONDS = 30.0
 
@@ -125,6 +128,7 @@ class Notebook:
         if oldest is not None:
             self._database.execute("DELETE FROM reviews WHERE place <= ?", oldest)
             self._database.execute("DELETE FROM answers WHERE place <= ?", oldest)
+            self._database.execute("DELETE FROM sketches WHERE place <= ?", oldest)
 
     def after(self, offset: int, at: float, rows: int) -> list[Review]:
         """The first reviews beyond an offset and a broker time, in the order of the stream."""
@@ -148,6 +152,31 @@ class Notebook:
             "SELECT text FROM reviews WHERE place > ? AND place <= ? ORDER BY place DESC LIMIT ?", (beyond, up_to, rows)
         )
         return [text for (text,) in found]
+
+    def without_sketch(self, model: str, rows: int, up_to: int) -> dict[int, str]:
+        """Of the latest texts up to an offset, those that a model has made no sketch of; by offset."""
+        found = self._database.execute(
+            "SELECT place, text FROM (SELECT * FROM reviews WHERE place <= ? ORDER BY place DESC LIMIT ?) AS latest "
+            "WHERE NOT EXISTS (SELECT 1 FROM sketches WHERE place = latest.place AND model = ?)",
+            (up_to, rows, model),
+        )
+        return dict(found.fetchall())
+
+    def sketches(self, model: str, rows: int, *, beyond: int = -1, up_to: int = sys.maxsize) -> Sequence[bytes]:
+        """A model's sketches of the latest texts between two offsets, at most `rows`."""
+        found = self._database.execute(
+            "SELECT sketch FROM sketches WHERE model = ? AND place > ? AND place <= ? ORDER BY place DESC LIMIT ?",
+            (model, beyond, up_to, rows),
+        )
+        return [sketch for (sketch,) in found]
+
+    def keep_sketches(self, model: str, sketches: Iterable[tuple[int, bytes]]) -> None:
+        """Takes a model's sketches, (offset, sketch), at once."""
+        with self._database:
+            self._database.executemany(
+                "INSERT OR IGNORE INTO sketches VALUES (?, ?, ?)",
+                [(place, model, sketch) for place, sketch in sketches],
+            )
 
     def keep(self, model: str, answers: Iterable[tuple[int, int]]) -> None:
         """Takes a model's answers, (offset, class), at once. What was answered before stays as it was."""

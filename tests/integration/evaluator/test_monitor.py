@@ -141,6 +141,18 @@ def test_the_same_from_first_promotion_to_rollback_with_models_in_processes(
     assert [version for _, version, _, _ in stage.story()] == ["1", "2", "1", later.version]
 
 
+def test_the_champion_sees_whether_the_texts_have_shifted(
+    place: Callable[..., Stage], models: Models, watch: Watching
+) -> None:
+    """Reviews before its promotion and since, by the embeddings that the model itself makes of them."""
+    stage = place()
+    two_champions(stage, models)
+    watcher = watch(stage)
+    stage.curate(60, label=1)
+    watcher.until(lambda: watcher.metric("input_drift_ratio", trait="embedding") > 0.0)
+    assert watcher.metric("input_drift_ratio", trait="embedding") < 0.5
+
+
 def test_reviews_that_the_champion_was_chosen_with_prove_nothing(
     place: Callable[..., Stage], models: Models, watch: Watching
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.evaluator.exam import Model, Unavailable
-from services.evaluator.lookout import MOST_ROWS, Lookout
+from services.evaluator.lookout import MOST_ROWS, REFERENCE_ROWS, SKETCHED_ROWS, Lookout
 from services.evaluator.notebook import Notebook
 from services.evaluator.quarantine import Tally
 from services.evaluator.reign import Reign
@@ -50,7 +50,10 @@ class FakeShadow:
             for model, offsets in questions.asked.items()
             if model not in self.unusable
         }
-        return Answers(labels, {model: why for model, why in self.unusable.items() if model in questions.asked})
+        sketches = {model: dict.fromkeys(offsets, b"seen") for model, offsets in questions.sketched.items()}
+        return Answers(
+            labels, sketches, {model: why for model, why in self.unusable.items() if model in questions.asked}
+        )
 
     def close(self) -> None:
         self._under_way = None
@@ -181,6 +184,20 @@ def test_a_new_champion_is_asked_what_its_predecessor_answered_already(notebook:
     assert [set(questions.asked) for questions in shadow.asked] == [{OLD}, {OLD, NEW}]
     assert shadow.asked[1].asked == {NEW: tuple(range(100)), OLD: ()}
     assert tally(lookout, Role.PREVIOUS) == Tally(100, 100)
+
+
+def test_the_champion_sketches_some_of_each_batch_and_once_the_texts_before_its_reign(notebook: Notebook) -> None:
+    read(notebook, range(1000))
+    shadow = FakeShadow()
+    stepped(serving(notebook, shadow, reign(after_offset=400)))
+    first, second, third = (questions.sketched[NEW] for questions in shadow.asked)
+    before = {offset for offset in first if offset <= 400}
+    assert before == set(range(401 - REFERENCE_ROWS, 401))
+    assert len(first) - len(before) == len(second) == SKETCHED_ROWS
+    assert not any(offset <= 400 for offset in (*second, *third))
+    assert all(set(questions.sketched[NEW]) <= questions.texts.keys() for questions in shadow.asked)
+    assert len(notebook.sketches(NEW.digest, 10_000, up_to=400)) == REFERENCE_ROWS
+    assert len(notebook.sketches(NEW.digest, 10_000, beyond=400)) == len(first) - len(before) + len(second) + len(third)
 
 
 def test_a_predecessor_that_cannot_be_asked_is_left_out(notebook: Notebook) -> None:
