@@ -47,6 +47,11 @@ VERSIONS_PER_PAGE = 1000
 TOO_MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERRORS = 429, 408, 500
 
 
+def rollback_page(number: int) -> str:
+    """The page of a rollback among the artifacts of both versions' runs. Args: number: of its entry in the ledger."""
+    return f"decision/rollback-{number}.html"
+
+
 @dataclass(frozen=True)
 class ModelVersion:
     """One registered model version as MLflow holds it."""
@@ -266,7 +271,9 @@ class Registry:
         return str(found.experiment_id)
 
     def _artifact(self, run_id: str, name: str) -> bytes | None:
-        if name not in {item.path for item in self._client.list_artifacts(run_id, str(PurePosixPath(name).parent))}:
+        parent = PurePosixPath(name).parent
+        listed = self._client.list_artifacts(run_id, str(parent) if parent.parts else None)
+        if name not in {item.path for item in listed}:
             return None
         with TemporaryDirectory() as folder:
             return Path(self._client.download_artifacts(run_id, name, folder)).read_bytes()

@@ -255,23 +255,32 @@ def rejected(
 @app.command()
 def explain(
     context: typer.Context,
-    version: Annotated[str, typer.Argument(help="Model version.")],
-    opened: Annotated[bool, typer.Option("--open", help="Open the decision's page, with its pictures.")] = False,
+    name: Annotated[str, typer.Argument(metavar="VERSION|WINDOW", help="Model version, or window id.")],
+    opened: Annotated[bool, typer.Option("--open", help="Open the decision's page, and those of rollbacks.")] = False,
     page: Annotated[Path | None, typer.Option(help="Write the decision's page to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a version learned from and why it was promoted or not."""
+    """Show what a version learned from and why it was promoted or not; or what came of a window."""
+    session = session_of(context)
     if opened or page:
-        file = pages.keep_page(session_of(context), version, page)
-        console.print(f"Page of version {version}: {file}", markup=False, soft_wrap=True)
-        if opened and not pages.show_page(file):
-            errors.print("There is no browser here; open the file where there is one.")
+        _show_pages(session, name, opened, page)
         return
-    facts = explanations.explain(session_of(context), version)
+    is_version = explanations.is_version(name)
+    facts = explanations.explain(session, name) if is_version else explanations.explain_window(session, name)
     if as_json:
         print_json(facts)
-    else:
+    elif is_version:
         console.print(explanations.picture(facts))
+    else:
+        console.print(explanations.window_picture(name, facts))
+
+
+def _show_pages(session: Session, name: str, opened: bool, page: Path | None) -> None:
+    files = [pages.keep_page(session, name, page), *(pages.keep_rollback_pages(session, name) if opened else [])]
+    for file in files:
+        console.print(f"Page of {name}: {file}", markup=False, soft_wrap=True)
+    if opened and not all(map(pages.show_page, files)):
+        errors.print("There is no browser here; open the file where there is one.")
 
 
 @app.command()

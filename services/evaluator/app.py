@@ -21,6 +21,9 @@ from services.evaluator.housekeeping import Housekeeping
 from services.evaluator.inbox import Inbox, read_event
 from services.evaluator.launcher import Scoring, ScoringProcess, score_models
 from services.evaluator.ledger import Ledger
+from services.evaluator.notebook import NOTEBOOK_FILE
+from services.evaluator.rollback_pages import RollbackPages
+from services.evaluator.shadow import watch_folder
 from services.evaluator.trial import Desk, Stage, Trial
 from services.evaluator.verdicts import objection, refused, rollback_target, rolled_back
 from services.evaluator.windows import WindowBook
@@ -82,6 +85,7 @@ class Evaluator:
             now=utc_now,
         )
         self._housekeeping = Housekeeping(registry, context.settings.registry.keep_versions)
+        self._rollback_pages = RollbackPages(registry, watch_folder(context.settings) / NOTEBOOK_FILE)
         self._inbox = Inbox(consumer)
         prefix = context.settings.stream.prefix
         self._candidates, self._commands = (topic.full_name(prefix) for topic in (MODELS_CANDIDATES, CONTROL_COMMANDS))
@@ -100,6 +104,8 @@ class Evaluator:
         command, candidate = self._inbox.first(self._commands), self._inbox.first(self._candidates)
         if command and (self._trial is None or self._trial.is_open):
             self._obey(command)
+        elif self._rollback_pages.is_due(self._ledger):
+            self._rollback_pages.step(self._ledger)
         elif candidate:
             self._judge(candidate)
         elif self._tidy:

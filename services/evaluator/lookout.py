@@ -72,7 +72,7 @@ class Lookout:
         self.vigil = Vigil(self.contenders, self._settings) if is_watched else None
         self.waiting: Sequence[Review] = ()
         self._reached = self.reign.after_offset if self.reign else -1
-        self._is_behind = True
+        self._is_behind = self._bets_anew = True
 
     def _take(self, result: Answers | Unavailable | None) -> None:
         match result:
@@ -107,6 +107,13 @@ class Lookout:
             if not answered:
                 break
         self.waiting, self._is_behind = found, False
+        self._note_bets(vigil, reign)
+
+    def _note_bets(self, vigil: Vigil, reign: Reign) -> None:
+        made = {self.contenders[role].version: bets for role, bets in vigil.take_bets().items() if bets}
+        if made or self._bets_anew:
+            self._notebook.bet(reign.number, made, anew=self._bets_anew)
+            self._bets_anew = False
 
     def _is_answered(self, review: Review) -> bool:
         return all(model.digest in review.answers for model in self.contenders.values())

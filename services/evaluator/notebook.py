@@ -13,12 +13,15 @@ from pathlib import Path
 
 import structlog
 
+from services.evaluator import bets
+from services.evaluator.bets import Bet
 from services.evaluator.feedback import Feedback
 from services.evaluator.pool import text_key
 from shared.monitor_settings import MonitorSettings
 
 log = structlog.get_logger("notebook")
 
+NOTEBOOK_FILE = "notebook.sqlite"
 _TABLES = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
@@ -56,7 +59,7 @@ class Notebook:
 
     def __init__(self, path: Path, settings: MonitorSettings) -> None:
         """Opens the file, or starts an empty one in place of what is no such file."""
-        self._path, self._settings = path, settings
+        self.path, self._settings = path, settings
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._open()
@@ -64,16 +67,16 @@ class Notebook:
             self.start_over(str(error))
 
     def _open(self) -> None:
-        self._database = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
-        self._database.executescript(_TABLES)
+        self._database = sqlite3.connect(self.path, timeout=_WAIT_SECONDS)
+        self._database.executescript(_TABLES + bets.TABLE)
         self.feedback = Feedback(self._database, self._settings)
 
     def start_over(self, reason: str) -> None:
         """Forgets everything."""
-        log.warning("starting_over", path=str(self._path), reason=reason)
+        log.warning("starting_over", path=str(self.path), reason=reason)
         self.close()
         for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         self._open()
 
     def close(self) -> None:
@@ -121,7 +124,7 @@ class Notebook:
             )
 
     def prune(self) -> None:
-        """Lets go of all but the latest reviews."""
+        """Lets go of all but the latest reviews, and of what was answered and bet on the others."""
         oldest = self._database.execute(
             "SELECT place FROM reviews ORDER BY place DESC LIMIT 1 OFFSET ?", (self._settings.kept_rows,)
         ).fetchone()
@@ -129,6 +132,7 @@ class Notebook:
             self._database.execute("DELETE FROM reviews WHERE place <= ?", oldest)
             self._database.execute("DELETE FROM answers WHERE place <= ?", oldest)
             self._database.execute("DELETE FROM sketches WHERE place <= ?", oldest)
+            self._database.execute("DELETE FROM bets WHERE place <= ?", oldest)
 
     def after(self, offset: int, at: float, rows: int) -> list[Review]:
         """The first reviews beyond an offset and a broker time, in the order of the stream."""
@@ -184,3 +188,11 @@ class Notebook:
             self._database.executemany(
                 "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", [(place, model, label) for place, label in answers]
             )
+
+    def bet(self, reign: int, made: Mapping[str, Iterable[Bet]], anew: bool) -> None:
+        """Takes bets of a reign, by earlier version, at once; `anew`: in place of all those so far."""
+        with self._database:
+            if anew:
+                self._database.execute("DELETE FROM bets WHERE reign = ?", (reign,))
+            for against, some in made.items():
+                bets.write(self._database, reign, against, some)

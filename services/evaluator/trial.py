@@ -121,11 +121,11 @@ class Trial:
         candidate, ledger = self._candidate, self._ledger
         if candidate.status is CandidateStatus.SKIPPED or ledger.has_decided(candidate.window_id, candidate.version):
             return Stage.SETTLED
+        self._desk.windows.refresh()
         if candidate.status in (CandidateStatus.FAILED, CandidateStatus.DISTRUSTED):
             return self._decided(without_model(ledger, candidate, self._desk.now()), following=Stage.RECORD)
         if candidate.version is None or candidate.model_digest is None:
             return self._unusable("the candidate names no version or no digest")
-        self._desk.windows.refresh()
         if reached := self._reached_before(candidate.version):
             log.info("finishing", version=candidate.version, number=reached[0].number)
             return self._decided(*reached, following=Stage.CROWN)
@@ -226,7 +226,8 @@ class Trial:
         line = [*self._ledger.promotions.values(), *self._ledger.waiting, *self.decisions]
         candidate = self._candidate if self._is_candidates(decision) else None
         exhibit = self._exhibits.get(str(decision.version), Exhibit())
-        return papers(self._desk.registry, decision, exhibit, candidate, line)
+        window = self._desk.windows.find(str(decision.window_id)) if decision.version is None else None
+        return papers(self._desk.registry, decision, exhibit, candidate, line, window)
 
     # 3. to 5.
 

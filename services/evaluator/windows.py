@@ -20,7 +20,7 @@ from services.evaluator.pool import (
 )
 from shared.archive import WindowRow
 from shared.envelope import decode
-from shared.errors import SnapshotError
+from shared.errors import SnapshotError, UnreadableRecordError
 from shared.events import ClosedWindow, Side, Snapshot
 from shared.gate_settings import EraSettings, GateSettings
 from shared.kafka import Record
@@ -91,12 +91,21 @@ class WindowBook:
     def refresh(self) -> None:
         """Reads the manifests that are new."""
         for record in self._manifests.catch_up():
-            window = decode(ClosedWindow, record.value, record.where())
+            try:
+                window = decode(ClosedWindow, record.value, record.where())
+            except UnreadableRecordError as error:
+                # Only our own windower writes this topic, but one stray record must not stop all decisions.
+                log.error("record_passed_over", error=str(error))
+                continue
             self._windows[window.window_id] = window
 
     def knows(self, window_id: str) -> bool:
         """Whether the window was closed."""
         return window_id in self._windows
+
+    def find(self, window_id: str) -> ClosedWindow | None:
+        """The window's manifest, if it was closed."""
+        return self._windows.get(window_id)
 
     def newest_trusted(self, seen: Collection[str], quarantined: Collection[str]) -> str | None:
         """The newest window that nobody distrusts, up to the newest of those seen; names of others are passed over."""

@@ -148,7 +148,9 @@ def test_parameters_metrics_tags_and_files_arrive(registry: Registry, client: Ml
 def test_a_file_of_a_run_is_read_back_or_none(registry: Registry) -> None:
     run_id = registry.run_of_window(WINDOW, "run")
     registry.log_text(run_id, "größer", "decision/page.html")
+    registry.log_text(run_id, "{}", "found.json")
     assert registry.run_file(run_id, "decision/page.html") == "größer".encode()
+    assert registry.run_file(run_id, "found.json") == b"{}"
     for absent in ("decision/other.html", "nowhere/page.html"):
         assert registry.run_file(run_id, absent) is None
     assert registry.run_file(run_id[::-1], "decision/page.html") is None

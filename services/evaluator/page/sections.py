@@ -35,7 +35,7 @@ def verdict(decision: Decision, links: Mapping[str, str]) -> Markup:
         joined(words.badge(decision.verdict), " ", element("span", when, class_="soft small")),
         element("h1", words.headline(decision)),
         paragraph(lead) if (lead := words.lead(decision)) else None,
-        paragraph("The gate's reasons:", class_="soft small"),
+        paragraph("The gate's reasons:" if decision.terms else "Why, as the ledger holds it:", class_="soft small"),
         bullets(decision.reasons),
         paragraph(element("strong", needed)) if needed else None,
         class_=f"verdict {words.tone(decision.verdict)}",
@@ -224,7 +224,7 @@ def origin(decision: Decision, candidate: Candidate | None) -> Markup:
         element("h2", "Where it came from"),
         paragraph(
             "A window's name holds the offset of its first review in reviews.curated; ",
-            element("code", f"tidemill explain {decision.version or 'VERSION'}"),
+            element("code", f"tidemill explain {decision.version or decision.window_id}"),
             " lists every offset, and the reviews behind them.",
         ),
         table(("fact", "value"), known),
@@ -251,7 +251,7 @@ def records(decision: Decision | BaseDecision, ledger: str) -> Markup:
         element("h2", "For the record"),
         folded("All numbers of the decision", table(("number", "value"), numbers)) if numbers else None,
         folded("The gate's policy as used", element("pre", policy)) if decision.policy else None,
-        paragraph(f"The same facts lie in the ledger {ledger} and in this run's decision.json.", class_="soft small"),
+        paragraph(f"The same facts lie in the ledger, the topic {ledger}.", class_="soft small"),
     )
 
 

@@ -32,6 +32,7 @@ from shared.events import (
 )
 from shared.health import Health
 from shared.kafka import Admin, Producer, read_topic
+from shared.label_quality import QUALITY_FILE, LabelQuality
 from shared.metrics import ServiceMetrics
 from shared.registry import Registry
 from shared.service import Context, Loop
@@ -218,6 +219,22 @@ class Stage:
     def challenge(self, window: ClosedWindow, folder: Path) -> Candidate:
         """Registers a model and publishes it as the window's candidate."""
         candidate = self.register(window, folder)
+        self.publish(candidate)
+        return candidate
+
+    def distrust(self, window: ClosedWindow, found: LabelQuality) -> Candidate:
+        """Publishes that a window's labels were not learned, as the retrainer does."""
+        run_id = self.registry.run_of_window(window.window_id, f"look at labels of {window.window_id}")
+        self.registry.log_text(run_id, found.model_dump_json(), QUALITY_FILE)
+        candidate = Candidate(
+            window_id=window.window_id,
+            window_ids=(window.window_id,),
+            status=CandidateStatus.DISTRUSTED,
+            reason=found.distrust,
+            run_id=run_id,
+            numbers=found.numbers(),
+            created_at=utc_now(),
+        )
         self.publish(candidate)
         return candidate
 

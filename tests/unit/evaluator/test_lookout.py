@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from services.evaluator import bets
+from services.evaluator.bets import Bet
 from services.evaluator.exam import Model, Unavailable
 from services.evaluator.lookout import MOST_ROWS, REFERENCE_ROWS, SKETCHED_ROWS, Lookout
 from services.evaluator.notebook import Notebook
@@ -98,6 +100,10 @@ def stepped(lookout: Lookout, steps: int = 12) -> Lookout:
     return lookout
 
 
+def bets_of(notebook: Notebook, number: int = 2) -> tuple[Bet, ...]:
+    return bets.read(notebook.path, number, OLD.version)
+
+
 def tally(lookout: Lookout, role: Role = Role.CHAMPION) -> Tally:
     assert lookout.vigil is not None
     return lookout.vigil.prequential.overall(role)
@@ -142,7 +148,7 @@ def test_a_worse_champion_raises_the_alarm_once(notebook: Notebook) -> None:
     lookout = stepped(serving(notebook, FakeShadow(lambda offset: offset % 4 > 0)))
     assert lookout.vigil is not None
     alarm = lookout.vigil.alarms[Role.PREVIOUS]
-    assert alarm.offset < 200
+    assert alarm.bet.offset < 200
     read(notebook, range(500, 800), lookout)
     stepped(lookout)
     assert lookout.vigil.alarms == {Role.PREVIOUS: alarm}
@@ -163,6 +169,25 @@ def test_a_restart_at_any_step_counts_every_review_once(notebook: Notebook, step
     assert tally(again) == tally(unbroken) == Tally(600, 700)
     assert again.vigil.watches == unbroken.vigil.watches
     assert again.vigil.alarms == unbroken.vigil.alarms
+    assert [bet.flips.rows for bet in bets_of(notebook)] == list(range(50, 701, 50))
+
+
+def test_the_bets_of_a_reign_are_kept_when_the_next_begins(notebook: Notebook) -> None:
+    shadow = FakeShadow()
+    read(notebook, range(100))
+    lookout = stepped(serving(notebook, shadow))
+    lookout.serve(reign(number=3, after_offset=49))
+    stepped(lookout)
+    assert [bet.offset for bet in bets_of(notebook)] == [49, 99]
+    assert [bet.offset for bet in bets_of(notebook, number=3)] == [99]
+
+
+def test_bets_are_begun_anew_with_the_count_that_they_belong_to(notebook: Notebook) -> None:
+    """As after a restart that finds fewer reviews than were counted before."""
+    read(notebook, range(100))
+    stepped(serving(notebook, FakeShadow()))
+    stepped(serving(notebook, FakeShadow(), reign(after_offset=49)))
+    assert [(bet.offset, bet.flips.rows) for bet in bets_of(notebook)] == [(99, 50)]
 
 
 def test_after_a_restart_only_what_is_missing_is_asked(notebook: Notebook) -> None:

@@ -57,6 +57,20 @@ def book(snapshots: Snapshots, *windows: ClosedWindow) -> WindowBook:
     return book
 
 
+def test_a_record_that_is_no_window_is_passed_over() -> None:
+    strange = Record("windows.closed", 0, 0, NOW, None, b"hello", {})
+
+    class Strange(Topic):
+        def catch_up(self) -> Iterator[Record]:
+            yield strange
+            yield from super().catch_up()
+
+    found = WindowBook(Strange(window(1)), Snapshots())
+    found.refresh()
+    assert found.find(window_id(1)) == window(1)
+    assert found.find(window_id(0)) is None
+
+
 def on_trial(
     windows: WindowBook, newest: int, *older: int, pool_rows: int = 100, promotion: int | None = None, since: int = 100
 ) -> TrialRows:
