@@ -271,8 +271,8 @@ class Registry:
         return str(found.experiment_id)
 
     def _artifact(self, run_id: str, name: str) -> bytes | None:
-        parent = PurePosixPath(name).parent
-        listed = self._client.list_artifacts(run_id, str(parent) if parent.parts else None)
+        above = PurePosixPath(name).parent
+        listed = self._client.list_artifacts(run_id, str(above) if above.parts else None)
         if name not in {item.path for item in listed}:
             return None
         with TemporaryDirectory() as folder:

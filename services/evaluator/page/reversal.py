@@ -13,7 +13,7 @@ from shared.events import Decision, Verdict
 MOST_REIGNS = 12
 # Evidence beyond which its size means nothing any more, and below which nothing is to be seen.
 _MOST, _LEAST = 1e6, 0.1
-_REVIEWS = "fresh labelled reviews since the promotion"
+_REVIEWS = "fresh labelled reviews since it came into service"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,9 @@ def watched(found: Reversal) -> Markup:
     return joined(
         heading,
         paragraph(
-            "Both versions answered the same labelled reviews, which arrived after the promotion and which neither "
-            f"had learned. On {words.whole(deciding.flips.rows)} of them, up to offset {deciding.offset}:"
+            "Both versions answered the same labelled reviews, which neither had learned, and which arrived after "
+            f"version {entry.champion_before} had come into service. On {words.whole(deciding.flips.rows)} of them, up "
+            f"to offset {deciding.offset}:"
         ),
         _accuracies(entry, deciding),
         _apart(entry, deciding),
