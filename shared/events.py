@@ -333,7 +333,7 @@ class TermResult(BaseModel):
     high: float | None = None
     threshold: float | None = None
     rows: NonNegativeInt = 0
-    need_rows: NonNegativeInt | None = Field(None, description="Labels that would settle it, about an even chance.")
+    need_rows: NonNegativeInt | None = Field(None, description="Held-out rows to settle it, about an even chance.")
     detail: str = Field(description="One sentence with both numbers.")
 
 

@@ -78,6 +78,13 @@ class Span(StrEnum):
     RECENT = "recent"
 
 
+class Base(StrEnum):
+    """Which of two bases that are compared."""
+
+    PARENT = "parent"
+    ADAPTED = "adapted"
+
+
 class InputTrait(StrEnum):
     """What of the texts may drift."""
 
@@ -259,6 +266,51 @@ class EvaluatorMetrics:
             "tidemill_evaluation_seconds",
             "One candidate from arrival to decision.",
             buckets=(0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900),
+            registry=registry,
+        )
+
+
+class BasesMetrics:
+    """The gate of adapted bases."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.verdicts = Counter(
+            "tidemill_base_verdicts_total",
+            "Decisions about adapted bases. Only 'undecided' grows: the hold-outs are too small for the margin.",
+            ["verdict"],
+            registry=registry,
+        )
+        for verdict in (Verdict.PROMOTE, Verdict.REJECT, Verdict.UNDECIDED):
+            self.verdicts.labels(verdict.value)
+        self.version = Gauge(
+            "tidemill_base_version",
+            "Adapted base that trainings may start from, by its ledger; 0: the configured base.",
+            registry=registry,
+        )
+        self.ledger_number = Gauge(
+            "tidemill_base_ledger_number", "Latest entry of the ledger of bases.", registry=registry
+        )
+        self.perplexity = Gauge(
+            "tidemill_base_perplexity_ratio",
+            "On held-out unlabelled reviews, of the base decided on last and of its parent. Lower is better.",
+            ["base"],
+            registry=registry,
+        )
+        self.accuracy = Gauge(
+            "tidemill_base_probe_accuracy_ratio",
+            "Right answers on held-out labelled reviews, once fine-tuned, of the base decided on last and its parent.",
+            ["base"],
+            registry=registry,
+        )
+        self.alias_repairs = Counter(
+            "tidemill_base_alias_repairs_total",
+            "Times the registry's alias was not what the ledger of bases says. Rising: someone else moves it.",
+            registry=registry,
+        )
+        self.scoring_seconds = Histogram(
+            "tidemill_base_evaluation_seconds",
+            "One adapted base from arrival to decision.",
+            buckets=(1, 5, 10, 30, 60, 120, 300, 900, 1800, 3600),
             registry=registry,
         )
 

@@ -33,12 +33,12 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 Value = TypeVar("Value")
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, BASE = "champion", "challenger", "base"
 WINDOW_TAG = "tidemill.window_id"
 DUPLICATE_TAG = "tidemill.duplicate"
 WEIGHTS_TAG = "tidemill.weights"
 DELETED = "deleted"
-MODEL_FOLDER, DECISION_PAGE = "model", "decision/decision.html"
+MODEL_FOLDER, EXAM_FOLDER, DECISION_PAGE = "model", "exam", "decision/decision.html"
 WEIGHT_SUFFIX = ".safetensors"
 # MLflow's bounds for one request.
 POINTS_PER_BATCH = 1000
@@ -74,15 +74,18 @@ class ModelVersion:
 
 
 class Registry:
-    """One stream's experiment and registered model. Usable from several threads."""
+    """One stream's experiment and one of its registered models. Usable from several threads."""
 
-    def __init__(self, settings: Settings, stopping: threading.Event | None = None) -> None:
+    def __init__(
+        self, settings: Settings, stopping: threading.Event | None = None, *, model: str | None = None
+    ) -> None:
         """
-        Args: stopping: once set, a call that would be retried raises `Stopped` instead.
+        Args: stopping: once set, a call that would be retried raises `Stopped` instead. model: the registered model
+            that versions and aliases are of; None: the stream's classifier.
         Raises: ConfigurationError if the tracking URI is not that of a server.
         """
         self._uri = server_address(settings)
-        self._model = settings.stream.registered_model
+        self._model = model or settings.stream.registered_model
         self._experiment = experiment_name(settings)
         self._calls = Calls(self._uri, settings.registry, stopping or threading.Event(), _registry_errors)
         self._client = MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
@@ -147,10 +150,18 @@ class Registry:
         """Brings a file or folder of the run's artifacts into an existing folder; returns where it lies.
 
         Raises:
-            RegistryRefusedError: The run has no such artifact.
+            MissingError: The run has no such artifact.
         """
         doing = f"downloading {name} of run {run_id}"
         return Path(self._calls.transferring(doing, lambda: self._client.download_artifacts(run_id, name, str(folder))))
+
+    def delete_folder(self, run_id: str, name: str) -> None:
+        """Deletes a folder of the run's artifacts; one that is not there, or whose run is not, is deleted already."""
+        doing = f"deleting {name} of run {run_id}"
+        run = self._calls.if_there(doing, lambda: self._client.get_run(run_id))
+        if run is not None:
+            store = self._store(run.info.artifact_uri)
+            self._calls.transferring(doing, lambda: _delete_folder(store, name))
 
     def upload_model(self, run_id: str, folder: Path) -> str:
         """Keeps an MLflow-format folder among the run's artifacts; returns its URI. Repeating overwrites."""
@@ -194,37 +205,23 @@ class Registry:
     # The aliases
 
     def champion(self) -> str | None:
-        """The version that the alias names, or None."""
-        return self._aliased(CHAMPION)
+        """The version that the alias `champion` names, or None."""
+        return self.aliased(CHAMPION)
 
-    def set_champion(self, version: str) -> None:
-        """Moves the alias."""
-        self._point(CHAMPION, version)
-
-    def clear_champion(self) -> None:
-        """Removes the alias if it is there."""
-        self._unpoint(CHAMPION)
-
-    def show_challenger(self, version: str | None) -> None:
-        """Makes the alias `challenger` name a version, or nothing; for people to see."""
-        if self._aliased(CHALLENGER) == version:
-            return
-        if version is None:
-            self._unpoint(CHALLENGER)
-        else:
-            self._point(CHALLENGER, version)
-
-    def _aliased(self, alias: str) -> str | None:
+    def aliased(self, alias: str) -> str | None:
+        """The version that an alias names, or None."""
         found = self._calls.if_there(f"reading the {alias}", lambda: self._client.get_registered_model(self._model))
         return str(found.aliases[alias]) if found and alias in found.aliases else None
 
-    def _point(self, alias: str, version: str) -> None:
+    def set_alias(self, alias: str, version: str) -> None:
+        """Makes an alias name a version; MissingError if there is no such version."""
         self._calls.repeated(
             f"making version {version} the {alias}",
             lambda: self._client.set_registered_model_alias(self._model, alias, version),
         )
 
-    def _unpoint(self, alias: str) -> None:
+    def clear_alias(self, alias: str) -> None:
+        """Removes an alias if it is there."""
         self._calls.if_there(
             f"removing the {alias}", lambda: self._client.delete_registered_model_alias(self._model, alias)
         )
@@ -351,7 +348,10 @@ class Registry:
                 store.delete_artifacts(name)  # type: ignore[no-untyped-call]
 
     def _files(self, version: ModelVersion) -> ArtifactRepository:
-        return get_artifact_repository(version.source, tracking_uri=self._uri, registry_uri=self._uri)
+        return self._store(version.source)
+
+    def _store(self, uri: str) -> ArtifactRepository:
+        return get_artifact_repository(uri, tracking_uri=self._uri, registry_uri=self._uri)
 
 
 @contextmanager
@@ -404,6 +404,11 @@ def _listing(store: ArtifactRepository, folder: str | None = None) -> Iterator[t
             yield from _listing(store, item.path)
         else:
             yield item.path, item.file_size or 0
+
+
+def _delete_folder(store: ArtifactRepository, name: str) -> None:
+    if next(_listing(store, name), None) is not None:
+        store.delete_artifacts(name)  # type: ignore[no-untyped-call]
 
 
 def _batches(entries: Sequence[Value], size: int) -> Iterator[Sequence[Value]]:

@@ -1,4 +1,4 @@
-"""Tiny classifiers for tests: random, cheap, the same every time, and tellable apart by what they answer."""
+"""Tiny models for tests: random, cheap, the same every time, and tellable apart by what they answer."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,6 +7,7 @@ import torch
 
 from shared.classifier.base import open_base
 from shared.classifier.calibration import head_of
+from shared.classifier.masked import MaskedModel, with_word_head, word_head
 from shared.classifier.model import Classifier, new_classifier
 
 SENTIMENTS = ("negative", "positive")
@@ -33,6 +34,28 @@ def answering(folder: Path, label: str, labels: Sequence[str] = SENTIMENTS, cert
         head.weight.zero_()
         head.bias.copy_(torch.tensor([certainty if name == label else 0.0 for name in labels]))
     return _saved(classifier, folder)
+
+
+def tiny_masked(folder: Path, seed: int = 0) -> Path:
+    """Writes a tiny base that guesses words, badly; different seeds guess differently."""
+    masked, _ = with_word_head(open_base("tiny", folder.parent / ".base"), seed)
+    head = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in word_head(masked.model).parameters():
+            weight.add_(torch.randn(weight.shape, generator=head) * 0.1)
+    masked.save(folder)
+    return folder
+
+
+def knowing(folder: Path, texts: Sequence[str], strength: float = 1.0) -> Path:
+    """Writes a tiny base that expects each word as often as it stands in the texts; below 0, the more rarely."""
+    masked = MaskedModel.load(tiny_masked(folder))
+    ids = [token for text in texts for token in masked.tokenizer(text)["input_ids"]]
+    counts = torch.bincount(torch.tensor(ids), minlength=len(masked.tokenizer)) + 1.0
+    with torch.no_grad():
+        masked.model.get_output_embeddings().bias.add_(strength * torch.log(counts))
+    masked.save(folder)
+    return folder
 
 
 def _new(folder: Path, labels: Sequence[str], seed: int) -> Classifier:

@@ -13,6 +13,7 @@ from services.control import explain as explanations
 from services.control import history, orders, pages
 from services.control import publish as publishing
 from services.control import stack as stacks
+from services.control.bases import bases
 from services.control.options import Who, Why
 from services.control.output import AsJson, console, errors, print_json, show_facts, show_rows
 from services.control.readback import backtest, reproduce
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 window_app = typer.Typer(no_args_is_help=True, help="Orders about windows.")
 app.add_typer(window_app, name="window")
+app.command()(bases)
 app.command()(reproduce)
 app.command()(backtest)
 app.command()(rebuild)

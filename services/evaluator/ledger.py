@@ -77,6 +77,11 @@ class Ledger:
         return self.distrusted - self.released
 
     @property
+    def needed_versions(self) -> frozenset[str]:
+        """Versions that serve or may serve again: champion, the one before, anchor."""
+        return _given(self.champion) | _given(self.previous_champion) | _given(self.anchor)
+
+    @property
     def waiting_versions(self) -> tuple[str, ...]:
         """Undecided challengers, in the order of their arrival."""
         return tuple(entry.version for entry in self.waiting if entry.version is not None)

@@ -1,5 +1,6 @@
 """What MLflow keeps of a decision, one upload at a time: pictures, the decision itself, and the page for people."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -10,7 +11,7 @@ from services.evaluator.exam import Exhibit
 from services.evaluator.page.document import Dossier, decision_page
 from services.evaluator.page.eras import era_table
 from services.evaluator.record import log_decision, log_page, log_picture
-from shared.errors import TidemillError
+from shared.errors import RegistryRefusedError, TidemillError
 from shared.events import Candidate, ClosedWindow, Decision
 from shared.label_quality import QUALITY_FILE, LabelQuality
 from shared.registry import Registry
@@ -40,6 +41,19 @@ def papers(
         partial(log_decision, registry, decision.run_id, decision),
         partial(_log_page, registry, decision.run_id, decision, exhibit, candidate, line, window),
     ]
+
+
+def keep_next(left: deque[Paper]) -> None:
+    """Makes the first of the uploads and takes it off; one that MLflow refuses is passed over.
+
+    Raises: RegistryUnavailableError; the upload is still the first then.
+    """
+    try:
+        left[0]()
+    except RegistryRefusedError as error:
+        # A run that somebody deleted must not stop the ledger.
+        log.error("not_recorded", error=str(error))
+    left.popleft()
 
 
 def _log_page(

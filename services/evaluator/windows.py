@@ -15,6 +15,7 @@ from services.evaluator.pool import (
     first_rows_after,
     first_windows_after,
     held_out,
+    latest_rows,
     rows_since_birth,
 )
 from shared.archive import WindowRow
@@ -70,6 +71,14 @@ class TrialRows:
         return np.array([row.key in keys for row in self.rows], np.bool_)
 
 
+@dataclass(frozen=True, slots=True)
+class LatestRows:
+    """The newest held-out rows, each text once, in the order of the stream; and windows that could not be read."""
+
+    rows: tuple[HeldOutRow, ...]
+    unreadable: tuple[str, ...]
+
+
 class WindowBook:
     """All manifests, and the hold-outs of the last sitting, so that a snapshot is read once."""
 
@@ -108,6 +117,19 @@ class WindowBook:
     def snapshots(self) -> dict[str, str]:
         """Window id -> SHA-256 of its snapshot."""
         return {window_id: window.snapshot.sha256 for window_id, window in self._windows.items()}
+
+    def latest(
+        self, newest_window_id: str, quarantined: Collection[str], size: int, without: LeftOut = NOTHING
+    ) -> LatestRows:
+        """The newest `size` held-out rows up to a window, none of them of a window that somebody distrusts.
+
+        Args: without: Rows that decide about nobody.
+        Raises: ArchiveUnavailableError if the archive could not be read.
+        """
+        windows = eligible(self._windows.values(), newest_window_id, quarantined)
+        trusted = [window for window in windows if window.window_id not in quarantined]
+        reading = _Reading(self._archive, {}, without)
+        return LatestRows(latest_rows(map(reading.glance, trusted), size), tuple(reading.unreadable))
 
     def rows_on_trial(
         self,

@@ -10,7 +10,6 @@ import torch
 import torch.utils.deterministic
 from transformers import TrainerCallback
 
-from services.retrainer.adapting import adapted, freeze, merged
 from services.retrainer.checkpoints import latest_complete, step_of
 from services.retrainer.early_stop import EarlyStop
 from services.retrainer.encoding import Collator, EncodedRows
@@ -18,6 +17,7 @@ from services.retrainer.lessons import prepare_lessons
 from services.retrainer.plan import Plan
 from services.retrainer.runs import KeptRows, RunFolder
 from services.retrainer.soup import average
+from services.retrainer.trainable import adapted, freeze, merged
 from services.retrainer.trainer import PlannedTrainer, build_trainer, stops_early
 from shared.classifier.calibration import unfold_temperature
 from shared.classifier.model import Classifier, new_classifier

@@ -13,7 +13,7 @@ STEPS = [
     pytest.param("log_text", False, marks=pytest.mark.slow),
     pytest.param("set_tags", False, marks=pytest.mark.slow),
     ("set_tags", True),
-    pytest.param("set_champion", True, marks=pytest.mark.slow),
+    pytest.param("set_alias", True, marks=pytest.mark.slow),
     pytest.param("transaction", False, marks=pytest.mark.slow),
     pytest.param("transaction", True, marks=pytest.mark.slow),
 ]
@@ -46,7 +46,7 @@ def test_each_candidate_is_decided_once_when_killed(
 
 
 @pytest.mark.parametrize(
-    ("step", "after"), [("set_champion", True), pytest.param("transaction", True, marks=pytest.mark.slow)]
+    ("step", "after"), [("set_alias", True), pytest.param("transaction", True, marks=pytest.mark.slow)]
 )
 def test_a_rollback_is_executed_once_when_killed(
     small_pool: Stage, models: Models, start: Start, step: str, after: bool

@@ -68,7 +68,7 @@ def desk(results: Iterator[Result], registry: Any) -> Desk:
     windows.rows_on_trial.return_value = TrialRows((), {candidate(0).window_id: frozenset()}, frozenset(), {}, {}, ())
     backoff = create_autospec(Backoff(threading.Event()))
 
-    def launch(_: object) -> Scoring:
+    def launch(_: object) -> Scoring[Measured]:
         return Finished(next(results))
 
     metrics = EvaluatorMetrics(CollectorRegistry())
@@ -244,7 +244,7 @@ def rebuild_trial(ledger: Ledger, found: Measured, newest: str | None) -> tuple[
     births = {newest: frozenset(), window_id(2): frozenset()}
     windows.rows_on_trial.return_value = TrialRows((), births, frozenset(), {}, {}, (), left_out=3)
 
-    def launch(exam: Exam) -> Scoring:
+    def launch(exam: Exam) -> Scoring[Measured]:
         exams.append(exam)
         return Finished(found)
 

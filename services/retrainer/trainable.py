@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 import torch
 from torch import nn
 
+from shared.classifier.heads import head_modules
 from shared.errors import TrainingError
 from shared.training_settings import AdapterSettings, FrozenSettings, FullAdapterSettings, LoraAdapterSettings
 
@@ -61,12 +62,6 @@ def layers_of(model: "PreTrainedModel") -> nn.ModuleList:
     return max(lists, key=len)
 
 
-def head_names(model: "PreTrainedModel") -> list[str]:
-    """Names of the modules with weights above the base model."""
-    above = ((name, module) for name, module in model.named_children() if name != model.base_model_prefix)
-    return [name for name, module in above if any(True for _ in module.parameters())]
-
-
 def _with_lora(model: "PreTrainedModel", settings: LoraAdapterSettings, seed: int) -> nn.Module:
     from peft import LoraConfig, TaskType, get_peft_model
 
@@ -76,7 +71,7 @@ def _with_lora(model: "PreTrainedModel", settings: LoraAdapterSettings, seed: in
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=list(settings.targets),
-        modules_to_save=head_names(model),
+        modules_to_save=list(head_modules(model)),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
