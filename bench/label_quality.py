@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-from services.retrainer.suspicion import examine
+from services.retrainer.suspicion import distrust, report_on, suspicious_rows
 from shared.training_settings import LabelQualitySettings
 
 ACCURACIES = (0.6, 0.7, 0.78, 0.85, 0.92)
@@ -32,8 +32,8 @@ def locked_away(accuracy: float, flipped: float, windows: int, rows: int, chance
         odds = chance.normal(spread**2 / 2, spread, rows) * (2 * truth - 1)
         positive = 1 / (1 + np.exp(-odds))
         labels = np.where(chance.random(rows) < flipped, 1 - truth, truth)
-        report = examine(labels, np.stack([1 - positive, positive], axis=1), ["a source"] * rows)
-        refused += report.distrust(SETTINGS) is not None
+        suspicious = suspicious_rows(labels, np.stack([1 - positive, positive], axis=1))
+        refused += distrust(report_on(suspicious, ["a source"] * rows), SETTINGS) is not None
     return refused / windows
 
 

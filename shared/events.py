@@ -268,6 +268,7 @@ class Candidate(Event):
     without: tuple[str, ...] = Field((), description="What its line was rebuilt without, as an order's target says.")
     base_version: str | None = Field(None, description="Version of the adapted base that its line began with.")
     metrics: TrainingMetrics | None = None
+    numbers: dict[str, float] = Field(default_factory=dict, description="Distrusted: what speaks against the labels.")
     created_at: datetime
 
 
@@ -433,6 +434,7 @@ class Command(Event):
     )
     who: str = Field(min_length=1)
     why: str = Field(min_length=1)
+    numbers: dict[str, float] = Field(default_factory=dict, description="What the watch had counted, if it orders.")
     issued_at: datetime
 
 

@@ -233,6 +233,9 @@ class EvaluatorSettings(Section):
     monitor: MonitorSettings = MonitorSettings()
     assert_alias_seconds: float = Field(30.0, gt=0, description="Between comparisons of the alias with the ledger.")
     attempts: int = Field(3, ge=1, description="To load a candidate, before it is rejected as unusable.")
+    killed_attempts: int = Field(
+        20, ge=1, description="The same for one whose scoring a signal ends, which want of memory does, too."
+    )
     timeout_seconds: float = Field(3600.0, gt=0, description="Scoring that runs longer is ended: a failed attempt.")
 
 

@@ -15,7 +15,6 @@ FIRST_WAIT_SECONDS = 1.0
 LONGEST_WAIT_SECONDS = 30.0
 # A process that stood this long is healthy: its next death is a new story.
 HEALTHY_SECONDS = 60.0
-LOG_BYTES = 20 * 2**20
 
 Say = Callable[[str], None]
 
@@ -71,7 +70,6 @@ class Child:
     def _start(self, now: float) -> None:
         try:
             self.spec.prepare()
-            _rotate(self._log)
             with self._log.open("ab") as log:
                 log.write(f"--- {datetime.now(UTC).isoformat(timespec='seconds')} start\n".encode())
                 log.flush()
@@ -115,9 +113,3 @@ class Child:
 
 def _status(status: int) -> str:
     return f"status {status}" if status >= 0 else signal.Signals(-status).name
-
-
-def _rotate(log: Path) -> None:
-    """Keeps one earlier log: disk is bounded."""
-    if log.exists() and log.stat().st_size > LOG_BYTES:
-        log.replace(log.with_suffix(".log.1"))

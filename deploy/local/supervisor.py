@@ -1,7 +1,8 @@
 """Keeps a stack's processes running: `python -m deploy.local.supervisor --home H`, in a session of its own.
 
-It starts each process when those before it are ready, starts a dead one again with back-off, writes what it knows to
-`endpoints.json`, and on SIGTERM stops everything in order. Its own end, of whatever kind, is the end of all of them.
+It starts each process when those before it are ready, starts a dead one again with back-off, bounds their logs, writes
+what it knows to `endpoints.json`, and on SIGTERM stops everything in order. Its own end, of whatever kind, is the end
+of all of them.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from deploy.local.child import Child
 from deploy.local.endpoints import Endpoints
 from deploy.local.guardian import DRAIN_SECONDS
 from deploy.local.holder import only_one
+from deploy.local.log_files import bound
 from deploy.local.process import PYTHON_MODULE
 from deploy.local.specs import ProcessSpec, Stage
 from shared.errors import ConfigurationError, ExitCode
@@ -37,11 +39,11 @@ class Supervisor:
     """Owns the stack's processes from `run` until it returns."""
 
     def __init__(self, home: Path, specs: Sequence[ProcessSpec], endpoints: Endpoints) -> None:
-        logs = home / LOGS
-        logs.mkdir(parents=True, exist_ok=True)
+        self._logs = home / LOGS
+        self._logs.mkdir(parents=True, exist_ok=True)
         self.stopping = threading.Event()
         self._home, self._endpoints, self._run = home, endpoints, uuid.uuid4().hex
-        self._children = [Child(spec, logs, marked.mark(home, self._run, spec.name), say) for spec in specs]
+        self._children = [Child(spec, self._logs, marked.mark(home, self._run, spec.name), say) for spec in specs]
 
     def run(self) -> None:
         """Starts everything and keeps it running until `stopping` is set; then stops everything."""
@@ -59,6 +61,8 @@ class Supervisor:
         up = {child.spec.name for child in self._children if child.state.is_up}
         for child in self._children:
             child.tick(time.monotonic(), up)
+        for trouble in bound(self._logs):
+            say(trouble)
         self._publish()
 
     def _publish(self) -> None:

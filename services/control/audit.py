@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from shared.archive import Archive
 from shared.envelope import decode
-from shared.errors import SnapshotError
+from shared.errors import LedgerCorruptError, SnapshotError, UnreadableRecordError
 from shared.events import ClosedWindow, SetAside
-from shared.kafka import Admin, iterate_topic
+from shared.kafka import Admin, Record, iterate_topic
 from shared.metrics import ReviewOutcome
 from shared.provenance import read_origin
 from shared.settings import Settings
@@ -39,6 +39,12 @@ class Output(NamedTuple):
     offset: int
     partition: int
     origin_offset: int
+
+
+class Stray(NamedTuple):
+    """A record that is none of ours; `why` names it and says what is wrong with it."""
+
+    why: str
 
 
 class AuditReport(BaseModel):
@@ -110,27 +116,32 @@ class _Origins:
 
 
 def audit(
-    outputs: Iterable[Output],
+    outputs: Iterable[Output | Stray],
     published: Iterable[tuple[int, int]],
     committed: Mapping[int, int],
-    windows: Sequence[ClosedWindow],
+    manifests: Sequence[ClosedWindow | Stray],
     kept_offsets: Callable[[ClosedWindow], Sequence[int]],
 ) -> AuditReport:
     """Accounts for every review.
 
-    While services run, read in this order and each after the one before: `committed`, `windows`, `outputs`,
+    While services run, read in this order and each after the one before: `committed`, `manifests`, `outputs`,
     `published`; then nothing that is merely on its way looks lost.
 
     Args:
         outputs: Of the curator, each topic in the order of offsets, `reviews.curated` first.
         published: (partition, offset) of each record of `reviews.labeled`, by partition in order. Read last.
         committed: The curators' position in each partition of `reviews.labeled`.
-        windows: The manifests in the order of `windows.closed`.
+        manifests: In the order of `windows.closed`.
         kept_offsets: Offsets of a window's rows by its verified snapshot; raises SnapshotError.
     """
     origins, counts, curated = _Origins(), Counter[ReviewOutcome](), array("q")
+    windows = [manifest for manifest in manifests if isinstance(manifest, ClosedWindow)]
+    strays = [manifest.why for manifest in manifests if isinstance(manifest, Stray)]
     reached = Counter(committed)
     for output in outputs:
+        if isinstance(output, Stray):
+            strays.append(output.why)
+            continue
         counts[output.outcome] += 1
         origins.write(output.partition, output.origin_offset)
         if output.outcome is ReviewOutcome.CURATED:
@@ -140,7 +151,7 @@ def audit(
             reached[output.partition] = max(reached[output.partition], output.origin_offset + 1)
     for partition, offset in published:
         origins.publish(partition, offset, reached[partition])
-    problems = [*_origin_problems(origins), *_order_problems(windows, curated)]
+    problems = [*strays, *_origin_problems(origins), *_order_problems(windows, curated)]
     for window in windows:
         problems += _window_problems(window, curated, kept_offsets)
     set_aside = Counter(row.reason for window in windows for row in window.set_aside)
@@ -226,12 +237,9 @@ def run_audit(settings: Settings) -> AuditReport:
     """
     archive = Archive(settings)
     committed = _committed(settings)
-    windows = [
-        decode(ClosedWindow, record.value, record.where())
-        for record in iterate_topic(settings, "audit", WINDOWS_CLOSED)
-    ]
+    manifests = [_manifest(record) for record in iterate_topic(settings, "audit", WINDOWS_CLOSED)]
     published = ((record.partition, record.offset) for record in iterate_topic(settings, "audit", REVIEWS_LABELED))
-    return audit(_outputs(settings), published, committed, windows, lambda window: _kept_offsets(archive, window))
+    return audit(_outputs(settings), published, committed, manifests, lambda window: _kept_offsets(archive, window))
 
 
 def _committed(settings: Settings) -> dict[int, int]:
@@ -243,10 +251,24 @@ def _committed(settings: Settings) -> dict[int, int]:
     return {partition: offset for (_, partition), offset in offsets.items()}
 
 
-def _outputs(settings: Settings) -> Iterator[Output]:
+def _manifest(record: Record) -> ClosedWindow | Stray:
+    try:
+        return decode(ClosedWindow, record.value, record.where())
+    except UnreadableRecordError as error:
+        return Stray(str(error))
+
+
+def _outputs(settings: Settings) -> Iterator[Output | Stray]:
     for outcome, topic in OUTCOME_TOPICS.items():
         for record in iterate_topic(settings, "audit", topic):
-            yield Output(outcome, record.offset, *read_origin(record.headers, record.where()))
+            yield _output(outcome, record)
+
+
+def _output(outcome: ReviewOutcome, record: Record) -> Output | Stray:
+    try:
+        return Output(outcome, record.offset, *read_origin(record.headers, record.where()))
+    except LedgerCorruptError as error:
+        return Stray(str(error))
 
 
 def _kept_offsets(archive: Archive, window: ClosedWindow) -> Sequence[int]:

@@ -124,12 +124,18 @@ def logs(session: Session, name: str, follow: bool, lines: int) -> None:
 
 
 def _lines(path: Path, lines: int, follow: bool) -> Iterator[str]:
-    with path.open(errors="replace") as log:
+    """The end of a log; if `follow`, for ever what comes, from the beginning again where the log is begun anew."""
+    with path.open("rb") as log:
         past = log.readlines()
-        yield from past[len(past) - min(lines, len(past)) :]
+        yield from map(_text, past[len(past) - min(lines, len(past)) :])
         while follow:
-            line = log.readline()
-            if line:
-                yield line
-            else:
-                time.sleep(LOOK_SECONDS)
+            if line := log.readline():
+                yield _text(line)
+                continue
+            if path.stat().st_size < log.tell():
+                log.seek(0)
+            time.sleep(LOOK_SECONDS)
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace")

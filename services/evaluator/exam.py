@@ -82,6 +82,12 @@ class Exam:
         return (*self.waiting, self.challenger)
 
     @property
+    def models(self) -> tuple[Model, ...]:
+        """Everybody whose answers count."""
+        opponents = (model for model in (self.champion, self.anchor) if model is not None)
+        return (*(contender.model for contender in self.contenders), *opponents)
+
+    @property
     def fresh(self) -> BoolArray:
         """(n,) whether each row lies in a window that the candidate learned from: fresh to everybody on trial."""
         return np.array([row.window_id in self.own_windows for row in self.rows], np.bool_)
@@ -172,6 +178,13 @@ class Unusable:
 
 
 @dataclass(frozen=True, slots=True)
+class Killed:
+    """A signal ended the scoring, as when memory is short; it says little about the challenger, unless it goes on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unavailable:
     """Something else is missing; it says nothing about the challenger."""
 
@@ -185,4 +198,4 @@ class Misconfigured:
     reason: str
 
 
-Result = Measured | Unusable | Unavailable | Misconfigured
+Result = Measured | Unusable | Killed | Unavailable | Misconfigured

@@ -2,11 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 import time
 from multiprocessing.connection import Connection
 from typing import Protocol
 
-from services.evaluator.exam import Exam, Result, Unusable
+from services.evaluator.exam import Exam, Killed, Result, Unusable
 from shared.processes import die_with_parent
 from shared.settings import Settings
 
@@ -41,7 +42,7 @@ class ScoringProcess:
         return self._process.pid
 
     def result(self) -> Result | None:
-        """What came out; a process that died or hung makes the challenger unusable, for this attempt."""
+        """What came out; one that ended by itself or hung makes the challenger unusable, for this attempt."""
         if self._receiver.poll():
             return self._received()
         if time.monotonic() > self._deadline:
@@ -60,8 +61,14 @@ class ScoringProcess:
             result: Result = self._receiver.recv()
         except EOFError:
             self._process.join()
-            return Unusable(f"scoring died with exit code {self._process.exitcode}; the log says why")
+            return _died(self._process.exitcode or 0)
         return result
+
+
+def _died(code: int) -> Unusable | Killed:
+    if code < 0:
+        return Killed(f"scoring was ended by signal {-code} ({signal.strsignal(-code)}), as where memory is short")
+    return Unusable(f"scoring died with exit code {code}; the log says why")
 
 
 def _score(exam: Exam, settings: Settings, sender: Connection, parent: int) -> None:

@@ -35,16 +35,16 @@ from services.evaluator.flipped import flipped_rows
 from services.evaluator.gate import ProbeResult
 from services.evaluator.guards import brier_losses
 from services.evaluator.metrics import score_all, score_labels
+from services.evaluator.model_files import ModelFiles
 from services.evaluator.pool import HeldOutRow
 from services.evaluator.report import draw_all
 from services.evaluator.slices import slices_of
 from services.evaluator.stopwatch import time_by_turns
 from services.evaluator.suites import FRESH, POOL, suites
 from shared.classifier.baseline import MAJORITY, VADER, open_baseline
-from shared.classifier.digest import model_digest, verify
+from shared.classifier.digest import model_digest
 from shared.classifier.layout import weights_bytes
 from shared.classifier.model import Classifier
-from shared.classifier.precision import choose_device
 from shared.classifier.predictor import Predictor
 from shared.classifier.probe import KNOWN_QUESTIONS, prove
 from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RetryableError
@@ -107,8 +107,9 @@ class _ChallengerError(Exception):
 
 class _Examiner:
     def __init__(self, settings: Settings, registry: Registry, exam: Exam) -> None:
-        self._settings, self._registry, self._exam = settings, registry, exam
+        self._settings, self._exam = settings, exam
         self._home = settings.home.resolve() / "evaluator"
+        self._files = ModelFiles(settings, registry, self._home / "models")
         gate = settings.evaluator.gate
         kept = KEPT_POOLS * gate.pool_rows + gate.anchor_rows + gate.eras.rows * gate.eras.keep
         self._cache = AnswerCache(self._home / "answers.sqlite", KEPT_MODELS, kept)
@@ -116,6 +117,7 @@ class _Examiner:
 
     def measure(self) -> Measured:
         exam = self._exam
+        self._files.keep_only(exam.models)
         challenger = self._proven_challenger()
         asked = {
             CHALLENGER: self._asked_model(exam.challenger.model, lambda: challenger, exam.asked_of(exam.challenger))
@@ -165,7 +167,7 @@ class _Examiner:
         if self._exam.champion is None:
             return {}
         models = {contender.role: contender.model for contender in contenders} | {CHAMPION: self._exam.champion}
-        return {role: weights_bytes(self._files(model)) for role, model in models.items()}
+        return {role: weights_bytes(self._files.folder(model)) for role, model in models.items()}
 
     def _latencies(self, contenders: Sequence[Contender], challenger: Classifier) -> dict[str, float]:
         """Each contender's time for the same texts beside the champion's, if a term of the gate asks."""
@@ -173,58 +175,27 @@ class _Examiner:
         if self._exam.champion is None or "latency" not in terms or not self._exam.rows:
             return {}
         texts = [row.text for row in self._exam.rows[-TIMED_TEXTS:]]
-        champion = self._load(self._exam.champion)
+        champion = self._files.load(self._exam.champion)
         found: dict[str, float] = {}
         for contender in contenders:
-            model = challenger if contender.role == CHALLENGER else self._load(contender.model)
+            model = challenger if contender.role == CHALLENGER else self._files.load(contender.model)
             mine, champions = time_by_turns(model, champion, texts)
             found[contender.role] = mine / champions
         return found
 
     def _proven_challenger(self) -> Classifier:
         try:
-            classifier = self._load(self._exam.challenger.model)
+            classifier = self._files.load(self._exam.challenger.model)
             prove(classifier, self._settings.stream.labels)
         except ModelError as error:
             raise _ChallengerError(str(error)) from error
         return classifier
 
-    def _load(self, model: Model) -> Classifier:
-        folder = self._files(model)
-        loaded = Classifier.load(
-            folder,
-            device=choose_device(self._settings.model.device),
-            name=f"version {model.version}",
-            max_tokens=self._settings.model.max_tokens,
-        )
-        if loaded.labels != self._settings.stream.labels:
-            raise ModelError(f"{loaded.name} has labels {loaded.labels}, the stream {self._settings.stream.labels}")
-        return loaded
-
-    def _files(self, model: Model) -> Path:
-        """The verified folder of a version; only the models of this exam are kept."""
-        self._drop_other_models()
-        folder = self._registry.download(model.version, self._home / "models" / _folder_name(model))
-        try:
-            verify(folder, model.digest)
-        except ModelError:
-            shutil.rmtree(folder, ignore_errors=True)  # the next attempt downloads it again
-            raise
-        return folder
-
-    def _drop_other_models(self) -> None:
-        models = (*(contender.model for contender in self._exam.contenders), self._exam.champion, self._exam.anchor)
-        needed = {_folder_name(model) for model in models if model}
-        # Hidden folders too: downloads that a killed scorer left half done, and only one scorer runs at a time.
-        for folder in (self._home / "models").glob("*"):
-            if folder.name not in needed:
-                shutil.rmtree(folder, ignore_errors=True)
-
     # Answers
 
     def _asked_model(self, model: Model, load: Callable[[], Predictor] | None, rows: BoolArray) -> Asked:
         key = f"{model.digest}:{self._settings.model.max_tokens}"
-        return self._asked(key, load or (lambda: self._load(model)), rows)
+        return self._asked(key, load or (lambda: self._files.load(model)), rows)
 
     def _asked_baseline(self) -> Asked:
         name = self._settings.evaluator.gate.baseline
@@ -308,10 +279,6 @@ class _Examiner:
 def _roles(asked: dict[str, Asked], contender: Contender) -> dict[str, str]:
     """Who is who in one contender's case: it is the challenger there, whatever its role in the exam."""
     return {CHALLENGER: contender.role} | {model: model for model in (CHAMPION, ANCHOR, BASELINE) if model in asked}
-
-
-def _folder_name(model: Model) -> str:
-    return f"{model.version}-{model.digest[:16]}"
 
 
 def _predict(model: Predictor, rows: Sequence[HeldOutRow]) -> Probabilities:

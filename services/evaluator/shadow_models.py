@@ -1,18 +1,16 @@
-"""The models that are asked in shadow: downloaded, verified, loaded, and let go of when nobody asks them any more.
+"""The models that are asked in shadow: loaded when first asked, and let go of when nobody asks them any more.
 
 Imports torch, so it runs in a process of its own.
 """
 
-import shutil
 from collections.abc import Collection, Mapping
 
 import structlog
 
 from services.evaluator.exam import Model, Unavailable
+from services.evaluator.model_files import ModelFiles
 from services.evaluator.shadow import Answers, Questions, watch_folder
-from shared.classifier.digest import verify
 from shared.classifier.model import Classifier
-from shared.classifier.precision import choose_device
 from shared.errors import ModelError, RegistryRefusedError, RetryableError
 from shared.registry import Registry
 from shared.settings import Settings
@@ -24,8 +22,7 @@ class ShadowModels:
     """Holds the models of the latest batch. Their files go to HOME/evaluator/watch/STREAM/models."""
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
-        self._settings, self._registry = settings, registry
-        self._folder = watch_folder(settings) / "models"
+        self._files = ModelFiles(settings, registry, watch_folder(settings) / "models")
         self._loaded: dict[Model, Classifier] = {}
 
     def answer(self, questions: Questions) -> Answers | Unavailable:
@@ -47,36 +44,11 @@ class ShadowModels:
         if not texts:
             return {}
         if model not in self._loaded:
-            self._loaded[model] = self._load(model)
+            self._loaded[model] = self._files.load(model)
+            log.info("watching", version=model.version)
         predicted = self._loaded[model].predict(list(texts.values())).predicted
         return {offset: int(label) for offset, label in zip(texts, predicted, strict=True)}
 
-    def _load(self, model: Model) -> Classifier:
-        folder = self._registry.download(model.version, self._folder / _name(model))
-        try:
-            verify(folder, model.digest)
-        except ModelError:
-            shutil.rmtree(folder, ignore_errors=True)  # asked for again, it is downloaded again
-            raise
-        loaded = Classifier.load(
-            folder,
-            device=choose_device(self._settings.model.device),
-            name=f"version {model.version}",
-            max_tokens=self._settings.model.max_tokens,
-        )
-        if loaded.labels != self._settings.stream.labels:
-            raise ModelError(f"{loaded.name} has labels {loaded.labels}, the stream {self._settings.stream.labels}")
-        log.info("watching", version=model.version)
-        return loaded
-
     def _let_go(self, needed: Collection[Model]) -> None:
-        """Hidden folders too: downloads that a killed process left half done, and only one runs at a time."""
         self._loaded = {model: loaded for model, loaded in self._loaded.items() if model in needed}
-        names = {_name(model) for model in needed}
-        for folder in self._folder.glob("*"):
-            if folder.name not in names:
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _name(model: Model) -> str:
-    return f"{model.version}-{model.digest[:16]}"
+        self._files.keep_only(needed)

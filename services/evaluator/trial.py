@@ -23,6 +23,7 @@ from services.evaluator.exam import (
     Contender,
     Exam,
     Exhibit,
+    Killed,
     Measured,
     Misconfigured,
     Model,
@@ -82,7 +83,7 @@ class Trial:
         self.decisions: tuple[Decision, ...] = ()
         self._exam: Exam | None = None
         self._scoring: Scoring | None = None
-        self._failures = 0
+        self._failures = self._kills = 0
         self._put_off = False
         self._exhibits: dict[str, Exhibit] = {}
         self._papers: deque[Paper] = deque()
@@ -209,9 +210,10 @@ class Trial:
                 return self._weighed(self._exam, result)
             case Unusable():
                 return self._failed_attempt(result.reason)
+            case Killed():
+                return self._killed_attempt(result.reason)
             case Unavailable():
-                self.stage, self._put_off = Stage.LOOK, True
-                raise RetryableError(f"version {self._candidate.version} cannot be scored yet: {result.reason}")
+                raise self._not_yet(result.reason)
             case Misconfigured():
                 raise ConfigurationError(result.reason)
 
@@ -229,6 +231,18 @@ class Trial:
         self._failures += 1
         log.warning("unusable", version=self._candidate.version, reason=reason, attempt=self._failures)
         return Stage.SCORE if self._failures < self._desk.settings.attempts else self._unusable(reason)
+
+    def _killed_attempt(self, reason: str) -> Stage:
+        """Tried again after a while, when memory may be there again; who kills its scorer every time is unusable."""
+        self._kills += 1
+        attempts = self._desk.settings.killed_attempts
+        if self._kills >= attempts:
+            return self._unusable(f"{reason}; {self._kills} times")
+        raise self._not_yet(f"{reason}; attempt {self._kills} of {attempts}, which says nothing about it yet")
+
+    def _not_yet(self, reason: str) -> RetryableError:
+        self.stage, self._put_off = Stage.LOOK, True
+        return RetryableError(f"version {self._candidate.version} cannot be scored yet: {reason}")
 
     def _unusable(self, reason: str) -> Stage:
         gate, now = self._desk.settings.gate, self._desk.now()

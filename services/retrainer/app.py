@@ -79,6 +79,9 @@ class LocalWorkshop:
         learned = (*plan.window_ids, *plan.replay_window_ids) if plan else ()
         return self._registration.register(run, [history.windows[window_id] for window_id in learned])
 
+    def record_look(self, run: RunFolder, windows: Sequence[ClosedWindow]) -> str:
+        return self._registration.record_look(run, windows)
+
 
 class RebuildWorkshop(LocalWorkshop):
     """The same, for one order to rebuild; the windows that it is given are the order's."""

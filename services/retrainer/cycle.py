@@ -1,7 +1,7 @@
 """The way of one window, or of several merged ones, from arrival to candidate: a state machine of short steps."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,7 +14,7 @@ from services.retrainer.plan import DecisionWait
 from services.retrainer.progress import Entry, Point
 from services.retrainer.rebuild import Rebuild
 from services.retrainer.runs import RunFolder
-from shared.errors import ModelError, RecordError, RetryableError
+from shared.errors import ModelError, RecordError, RetryableError, TidemillError
 from shared.events import Candidate, CandidateStatus, ClosedWindow, utc_now
 from shared.metrics import RetrainerMetrics
 from shared.training_settings import TrainingSettings
@@ -55,6 +55,9 @@ class Workshop(Protocol):
     def register(self, run: RunFolder, history: History) -> Candidate:
         """Registers the finished run."""
 
+    def record_look(self, run: RunFolder, windows: Sequence[ClosedWindow]) -> str:
+        """Records what was found wrong with the labels; returns the id of the record's run."""
+
 
 @dataclass
 class Waiting:
@@ -92,13 +95,22 @@ class Registering:
 
 
 @dataclass
+class Recording:
+    """The registry takes what was found wrong with the labels, in the background."""
+
+    run: RunFolder
+    candidate: Candidate
+    task: Background[str] | None = None
+
+
+@dataclass
 class Done:
     """Nothing is left but to publish."""
 
     candidate: Candidate
 
 
-Phase = Waiting | Preparing | Training | Registering | Done
+Phase = Waiting | Preparing | Training | Registering | Recording | Done
 
 
 class Cycle:
@@ -141,6 +153,8 @@ class Cycle:
                 self._phase = self._watch(phase)
             case Registering() as phase:
                 self._phase = self._register(phase)
+            case Recording() as phase:
+                self._phase = self._record(phase)
             case Done(candidate=candidate):
                 return candidate
         return None
@@ -189,8 +203,8 @@ class Cycle:
             return self._failed(str(error))
         if isinstance(ready, Candidate):
             return Done(ready)
-        if (why := ready.distrust()) is not None:
-            return self._distrusted(why)
+        if ready.distrust() is not None:
+            return self._distrusted(ready)
         return self._launched(ready) if ready.result() is None else Registering(ready, 0.0)
 
     def _found_or_prepared(self, wait: DecisionWait) -> RunFolder | Candidate:
@@ -213,8 +227,8 @@ class Cycle:
         self._metrics.progress.set(0)
         if end.reason is not None:
             return self._try_again(phase.run, end.reason)
-        if (why := phase.run.distrust()) is not None:
-            return self._distrusted(why)
+        if phase.run.distrust() is not None:
+            return self._distrusted(phase.run)
         return Registering(phase.run, phase.job.seconds)
 
     def _report(self, phase: Training, point: Point) -> None:
@@ -253,20 +267,43 @@ class Cycle:
         self._metrics.training_seconds.observe(phase.job_seconds)
         return Done(candidate)
 
-    def _distrusted(self, reason: str) -> Done:
-        log.warning("window_distrusted", window_id=self._name, reason=reason)
-        return Done(self._without_model(CandidateStatus.DISTRUSTED, reason))
+    def _distrusted(self, run: RunFolder) -> Recording:
+        quality = run.quality()
+        assert quality is not None
+        assert quality.distrust is not None
+        log.warning("window_distrusted", window_id=self._name, reason=quality.distrust)
+        candidate = self._without_model(CandidateStatus.DISTRUSTED, quality.distrust, quality.numbers())
+        return Recording(run, candidate)
+
+    def _record(self, phase: Recording) -> Phase:
+        if phase.task is None:
+            phase.task = Background(lambda: self._workshop.record_look(phase.run, self.windows))
+        if not phase.task.done:
+            return phase
+        try:
+            run_id = phase.task.result()
+        except RetryableError:
+            phase.task = None
+            raise
+        except TidemillError as error:
+            # The record is for people; what becomes of the window goes by the candidate.
+            log.error("look_not_recorded", window_id=self._name, error=str(error))
+            return Done(phase.candidate)
+        return Done(phase.candidate.model_copy(update={"run_id": run_id}))
 
     def _failed(self, reason: str) -> Done:
         log.error("window_failed", window_id=self._name, reason=reason)
         return Done(self._without_model(CandidateStatus.FAILED, reason))
 
-    def _without_model(self, status: CandidateStatus, reason: str) -> Candidate:
+    def _without_model(
+        self, status: CandidateStatus, reason: str, numbers: Mapping[str, float] | None = None
+    ) -> Candidate:
         return Candidate(
             window_id=self._name,
             window_ids=tuple(window.window_id for window in self.windows),
             status=status,
             reason=reason,
+            numbers=dict(numbers or {}),
             rebuild_of=self._rebuild.version if self._rebuild else None,
             without=self._rebuild.without if self._rebuild else (),
             created_at=utc_now(),

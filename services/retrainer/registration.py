@@ -11,6 +11,7 @@ from services.retrainer.runs import RunFolder, TrainingResult
 from shared.classifier.digest import verify
 from shared.errors import ConfigurationError, RegistryRefusedError, TrainingError
 from shared.events import Candidate, CandidateStatus, ClosedWindow, TrainingMetrics, utc_now
+from shared.label_quality import LabelQuality
 from shared.lineage import Lineage
 from shared.registry import ModelVersion, Registry
 
@@ -69,11 +70,37 @@ class Registration:
         verify(run.model, result.model_digest)
         run_id = self._registry.run_of_window(plan.window_id, f"train {plan.window_id}")
         self._log_numbers(run_id, run, plan, result)
+        self._log_quality(run_id, run)
         self._log_files(run_id, run, windows)
         version = self._register_model(run_id, run, plan, result)
         self._registry.end_run(run_id)
         log.info("registered", window_id=plan.window_id, version=version.version, run=self._registry.run_url(run_id))
         return candidate_of(plan.window_id, version, result.metrics)
+
+    def record_look(self, run: RunFolder, windows: Sequence[ClosedWindow]) -> str:
+        """Keeps what was found wrong with a window's labels, in a run of its own, since there will be no model.
+
+        Args: windows: the manifests of the plan's new windows.
+        Returns: The run's id.
+        Raises:
+            TrainingError: The run folder holds no plan.
+            RegistryUnavailableError: Try again later.
+        """
+        plan = run.plan()
+        if plan is None:
+            raise TrainingError(f"{run.path}: no plan there")
+        run_id = self._registry.run_of_window(plan.window_id, f"look at labels of {plan.window_id}")
+        self._log_quality(run_id, run)
+        self._registry.log_file(run_id, run.plan_file)
+        self._log_manifests(run_id, windows)
+        self._registry.end_run(run_id)
+        log.info("look_recorded", window_id=plan.window_id, run=self._registry.run_url(run_id))
+        return run_id
+
+    def _log_quality(self, run_id: str, run: RunFolder) -> None:
+        if (quality := run.quality()) is not None:
+            self._registry.log_metrics(run_id, suspicion(quality))
+            self._registry.log_file(run_id, run.quality_file)
 
     def _log_numbers(self, run_id: str, run: RunFolder, plan: Plan, result: TrainingResult) -> None:
         try:
@@ -90,6 +117,9 @@ class Registration:
             self._registry.log_file(run_id, file)
         for plot in sorted(run.plots.glob("*.png")):
             self._registry.log_file(run_id, plot, PLOTS_FOLDER)
+        self._log_manifests(run_id, windows)
+
+    def _log_manifests(self, run_id: str, windows: Sequence[ClosedWindow]) -> None:
         for window in windows:
             name = str(Path(WINDOWS_FOLDER) / f"{window.window_id}.json")
             self._registry.log_text(run_id, window.model_dump_json(indent=2), name)
@@ -195,6 +225,12 @@ def measurements(result: TrainingResult) -> dict[str, float]:
     if result.validation_accuracy is not None:
         numbers["validation_accuracy"] = result.validation_accuracy
     return numbers
+
+
+def suspicion(quality: LabelQuality) -> dict[str, float]:
+    """What the look at the labels says, as metrics of the run."""
+    found = quality.report.window
+    return {"suspicious_labels": float(found.suspicious), "suspicious_label_share": found.share}
 
 
 def loss_series(points: Sequence[Point]) -> dict[str, list[tuple[int, float]]]:

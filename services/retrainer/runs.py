@@ -10,8 +10,8 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
 
 from services.retrainer.plan import NewWindow, Plan
-from services.retrainer.suspicion import QualityReport
 from shared.events import ClosedWindow, Sha256, TrainingMetrics
+from shared.label_quality import QUALITY_FILE, LabelQuality
 from shared.settings import StreamSettings
 
 log = structlog.get_logger("retrainer")
@@ -67,14 +67,6 @@ class TrainingResult(BaseModel):
     resumed_from_step: NonNegativeInt = Field(description="Where the last attempt went on; 0: from the start.")
 
 
-class LabelQuality(BaseModel):
-    """The look at the window's labels before training."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    report: QualityReport
-    distrust: str | None = Field(None, description="Why they must not be learned; null: they may.")
-
-
 class RunFolder:
     """Paths of one run, and its small files, each written whole or not at all."""
 
@@ -83,7 +75,7 @@ class RunFolder:
         self.plan_file = path / "plan.json"
         self.setup_file = path / "job.json"
         self.result_file = path / "result.json"
-        self.quality_file = path / "quality.json"
+        self.quality_file = path / QUALITY_FILE
         self.attempts_file = path / "attempts.json"
         self.environment_file = path / "environment.json"
         self.progress_file = path / "progress.jsonl"

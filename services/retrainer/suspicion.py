@@ -10,80 +10,49 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, NonNegativeInt
-from scipy.stats import binomtest
 
+from shared.label_quality import NO_SOURCE, QualityReport, Suspects
 from shared.training_settings import LabelQualitySettings
 
-NO_SOURCE = "no source"
 
+def distrust(report: QualityReport, settings: LabelQualitySettings) -> str | None:
+    """Why the window must not be learned, naming its worst source; None if it may.
 
-class Suspects(BaseModel):
-    """Suspicious rows among some rows."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    suspicious: NonNegativeInt
-    rows: NonNegativeInt
-
-    @property
-    def share(self) -> float:
-        """Suspicious share; 0 without rows."""
-        return self.suspicious / self.rows if self.rows else 0.0
-
-    def proven_above(self, limit: float, alpha: float) -> bool:
-        """Whether the share is above the limit, by an exact one-sided binomial test."""
-        if not self.rows:
-            return False
-        return bool(binomtest(self.suspicious, self.rows, limit, alternative="greater").pvalue <= alpha)
-
-
-class QualityReport(BaseModel):
-    """The window's labels as a model sees them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    window: Suspects
-    sources: dict[str, Suspects]
-
-    def distrust(self, settings: LabelQualitySettings) -> str | None:
-        """Why the window must not be learned, naming its worst source; None if it may.
-
-        Many sources are many chances to be unlucky, so that sources share the level among them (Bonferroni). A source
-        condemns the window only if it gives a good part of it: what is rare teaches little.
-        """
-        large = {name: found for name, found in self.sources.items() if self._is_large(found, settings)}
-        level = settings.alpha / max(1, len(large))
-        condemned = [name for name, found in large.items() if found.proven_above(settings.limit, level)]
-        if not condemned and not self.window.proven_above(settings.limit, settings.alpha):
-            return None
-        worst = max(condemned or self.sources, key=lambda name: self.sources[name].share)
-        return (
-            f"{self.window.share:.0%} of its {self.window.rows} labels are suspicious, {self.sources[worst].share:.0%} "
-            f"of the {self.sources[worst].rows} from {worst!r}; the limit is {settings.limit:.0%}"
-        )
-
-    def _is_large(self, found: Suspects, settings: LabelQualitySettings) -> bool:
-        return found.rows >= settings.source_share * self.window.rows
-
-
-def examine(
-    labels: NDArray[np.int64], probabilities: NDArray[np.float64], sources: Sequence[str | None]
-) -> QualityReport:
-    """Finds the suspicious rows.
-
-    Args: labels: (n,) label ids; probabilities: (n, k) of a model that learned none of these rows; sources: n names.
+    Many sources are many chances to be unlucky, so that sources share the level among them (Bonferroni). A source
+    condemns the window only if it gives a good part of it: what is rare teaches little.
     """
-    found = suspicious_rows(labels, probabilities)
+    window, sources = report.window, report.sources
+    large = {name: found for name, found in sources.items() if found.rows >= settings.source_share * window.rows}
+    level = settings.alpha / max(1, len(large))
+    condemned = [name for name, found in large.items() if found.proven_above(settings.limit, level)]
+    if not condemned and not window.proven_above(settings.limit, settings.alpha):
+        return None
+    worst = max(condemned or sources, key=lambda name: sources[name].share)
+    return (
+        f"{window.share:.0%} of its {window.rows} labels are suspicious, {sources[worst].share:.0%} "
+        f"of the {sources[worst].rows} from {worst!r}; the limit is {settings.limit:.0%}"
+    )
+
+
+def report_on(suspicious: NDArray[np.bool_], sources: Sequence[str | None]) -> QualityReport:
+    """Counts the suspicious rows, of the window and of every source.
+
+    Args: suspicious: (n,) as `suspicious_rows` finds them; sources: n names.
+    """
     by_source: defaultdict[str, list[bool]] = defaultdict(list)
-    for source, suspect in zip(sources, found.tolist(), strict=True):
+    for source, suspect in zip(sources, suspicious.tolist(), strict=True):
         by_source[source or NO_SOURCE].append(suspect)
     return QualityReport(
-        window=Suspects(suspicious=int(found.sum()), rows=len(found)),
+        window=Suspects(suspicious=int(suspicious.sum()), rows=len(suspicious)),
         sources={name: Suspects(suspicious=sum(flags), rows=len(flags)) for name, flags in by_source.items()},
     )
 
 
 def suspicious_rows(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(n,) whether each label is suspicious; none where a label is missing altogether: then nothing can be told."""
+    """(n,) whether each label is suspicious; none where a label is missing altogether: then nothing can be told.
+
+    Args: labels: (n,) label ids; probabilities: (n, k) of a model that learned none of these rows.
+    """
     if len(np.unique(labels)) < probabilities.shape[1]:
         return np.zeros(len(labels), np.bool_)
     # Its import takes seconds, and only a training job needs it.

@@ -129,6 +129,7 @@ class Stage:
                 "gate": {"pool_rows": pool_rows} | gate,
                 "assert_alias_seconds": 0.2,
                 "attempts": 2,
+                "killed_attempts": 3,
                 "monitor": monitor or {},
             },
             model={"threads": 1, "device": "cpu"},

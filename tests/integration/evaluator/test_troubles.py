@@ -8,7 +8,7 @@ import pytest
 from deploy.local.broker import Broker
 from deploy.local.mlflow_server import MlflowServer
 from services.evaluator import app
-from services.evaluator.exam import Exam, Unusable
+from services.evaluator.exam import Exam, Killed
 from shared.errors import RetryableError
 from shared.events import CommandKind, Verdict
 from shared.settings import Settings
@@ -18,15 +18,15 @@ from tests.integration.evaluator.test_kills import two_champions
 
 
 class Dead:
-    """A scoring process that always dies."""
+    """A scoring process that something always kills."""
 
     started = 0
 
     def __init__(self, exam: Exam, settings: Settings) -> None:
         Dead.started += 1
 
-    def result(self) -> Unusable:
-        return Unusable("scoring died with exit code -9; the log says why")
+    def result(self) -> Killed:
+        return Killed("scoring was ended by signal 9 (Killed)")
 
     def close(self) -> None:
         """It is dead."""
@@ -74,7 +74,7 @@ def test_the_same_order_twice_is_one_rollback_and_an_impossible_one_moves_nothin
     assert small_pool.registry.champion() == first
 
 
-def test_scoring_that_always_dies_is_an_unusable_challenger(
+def test_a_scorer_that_is_killed_every_time_is_in_the_end_an_unusable_challenger(
     stage: Stage, models: Models, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Dead, "started", 0)
@@ -83,8 +83,8 @@ def test_scoring_that_always_dies_is_an_unusable_challenger(
     start(stage).until_entry(1)
     (entry,) = stage.decisions()
     assert (entry.verdict, stage.registry.champion()) == (Verdict.REJECT, None)
-    assert Dead.started == stage.settings.evaluator.attempts
-    assert "exit code -9" in entry.reasons[0]
+    assert Dead.started == stage.settings.evaluator.killed_attempts > stage.settings.evaluator.attempts
+    assert "signal 9" in entry.reasons[0]
 
 
 @pytest.mark.slow

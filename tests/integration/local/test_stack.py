@@ -12,6 +12,7 @@ import pytest
 
 from deploy.local import marked
 from deploy.local.endpoints import Endpoints, Phase, read_endpoints
+from deploy.local.log_files import LOG_BYTES
 from deploy.local.stack import Stack
 from shared.errors import ConfigurationError, UnreachableError
 
@@ -143,6 +144,15 @@ def test_without_a_stack_there_are_no_endpoints_and_nothing_to_stop(tmp_path: Pa
     stack.down()
     with pytest.raises(UnreachableError, match="no stack is running"):
         stack.endpoints()
+
+
+@pytest.mark.parametrize("name", ["service", "supervisor"])
+def test_a_log_that_grows_large_is_begun_anew_while_its_process_runs(stack: Stack, up: Up, name: str) -> None:
+    before = up({"service": []}).pids
+    os.truncate(stack.log(name), LOG_BYTES + 1)
+    until(lambda: stack.log(name).stat().st_size < LOG_BYTES)
+    assert stack.log(name).with_suffix(".log.1").stat().st_size == LOG_BYTES + 1
+    assert stack.endpoints().pids == before
 
 
 def test_memory_is_told_by_process_with_its_children(stack: Stack, up: Up) -> None:

@@ -2,15 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.control.audit import AuditReport, Output, audit
+from services.control import audit as audits
+from services.control.audit import AuditReport, Output, Stray, audit, run_audit
 from shared.errors import SnapshotError
 from shared.events import ClosedWindow, SetAside, SetAsideRow, Side, Snapshot, SplitRecord, Trigger
+from shared.kafka import Record
 from shared.metrics import ReviewOutcome
+from shared.provenance import ORIGIN_HEADER
+from shared.settings import load_settings
+from shared.topics import REVIEWS_CURATED, REVIEWS_LABELED, WINDOWS_CLOSED, Topic
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPLIT = SplitRecord(salt="s", holdout_share=200, calibration_share=50, validation_share=50, normaliser_version="1")
@@ -49,9 +55,9 @@ def snapshot_of(window: ClosedWindow) -> list[int]:
 
 
 def run(
-    outputs: Sequence[Output],
+    outputs: Sequence[Output | Stray],
     published: int,
-    windows: Sequence[ClosedWindow] = (),
+    windows: Sequence[ClosedWindow | Stray] = (),
     committed: int | None = None,
     kept_offsets: Callable[[ClosedWindow], Sequence[int]] = snapshot_of,
     oldest: int = 0,
@@ -150,6 +156,31 @@ def test_a_snapshot_that_cannot_be_read_is_a_problem_that_names_the_window() -> 
 def test_a_snapshot_with_other_rows_than_its_manifest_says_is_a_problem() -> None:
     report = run(curated(0, 1), published=2, windows=[window(0, kept=[0, 1])], kept_offsets=lambda window: [0])
     assert "says 2 kept of 2, and holds 1 of 1" in report.problems[0]
+
+
+def record(topic: Topic, offset: int, value: bytes = b"", origin: bytes | None = None) -> Record:
+    headers = {} if origin is None else {ORIGIN_HEADER: origin}
+    return Record(topic.name, 0, offset, NOW, None, value, headers)
+
+
+def test_records_that_are_none_of_ours_are_problems_that_name_their_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sound beside them is audited all the same."""
+    manifest = window(0, kept=[0]).model_dump_json().encode()
+    topics = {
+        WINDOWS_CLOSED: [record(WINDOWS_CLOSED, 0, b"hello"), record(WINDOWS_CLOSED, 1, manifest)],
+        REVIEWS_CURATED: [record(REVIEWS_CURATED, 0, origin=b"0:0"), record(REVIEWS_CURATED, 1)],
+        REVIEWS_LABELED: [record(REVIEWS_LABELED, 0)],
+    }
+    monkeypatch.setattr(audits, "iterate_topic", lambda settings, role, topic: iter(topics.get(topic, [])))
+    monkeypatch.setattr(audits, "_committed", lambda settings: {0: 1})
+    monkeypatch.setattr(audits, "_kept_offsets", lambda archive, window: snapshot_of(window))
+    report = run_audit(load_settings(home=tmp_path))
+    foreign, unmarked = report.problems
+    assert foreign.startswith("windows.closed[0]@0 is no ClosedWindow that this version can read")
+    assert unmarked == "reviews.curated[0]@1 has no header tidemill_origin: no curator wrote it"
+    assert (report.ok, report.curated, report.windowed, report.unaccounted) == (False, 1, 1, 0)
 
 
 @given(st.data())

@@ -5,9 +5,13 @@ import signal
 import subprocess
 import sys
 import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 
-from services.evaluator.exam import Result, Unusable
+import pytest
+
+from services.evaluator import launcher
+from services.evaluator.exam import Exam, Killed, Result, Unusable
 from services.evaluator.launcher import ScoringProcess
 from shared.settings import Settings, load_settings
 from tests.unit.evaluator.builders import exam
@@ -28,11 +32,25 @@ def result_of(scoring: ScoringProcess) -> Result:
     return found
 
 
+def crashing(exam: Exam, settings: Settings, sender: Connection, parent: int) -> None:
+    os._exit(7)
+
+
 def test_a_killed_scorer_is_noticed_and_named(tmp_path: Path) -> None:
     scoring = ScoringProcess(EXAM, settings(tmp_path))
     assert scoring.pid is not None
     os.kill(scoring.pid, signal.SIGKILL)
-    assert result_of(scoring) == Unusable("scoring died with exit code -9; the log says why")
+    found = result_of(scoring)
+    assert isinstance(found, Killed)
+    assert "signal 9 (Killed)" in found.reason
+
+
+def test_a_scorer_that_ends_by_itself_speaks_against_the_challenger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "_score", crashing)
+    found = result_of(ScoringProcess(EXAM, settings(tmp_path)))
+    assert found == Unusable("scoring died with exit code 7; the log says why")
 
 
 def test_a_scorer_that_takes_too_long_is_ended(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.evaluator import scorer
+from services.evaluator import model_files, scorer
 from services.evaluator.exam import CHALLENGER, Contender, Exam, Measured, Model, Unavailable, Unusable, waiting_role
 from services.evaluator.scorer import examine
 from shared.classifier.model import Classifier
@@ -50,7 +50,7 @@ class Downloads(Registry):
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Optimist:
     found = Optimist()
-    monkeypatch.setattr(scorer, "verify", lambda folder, digest: None)
+    monkeypatch.setattr(model_files, "verify", lambda folder, digest: None)
     monkeypatch.setattr(scorer, "prove", lambda classifier, labels: None)
     monkeypatch.setattr(Classifier, "load", lambda *args, **more: found)
     return found

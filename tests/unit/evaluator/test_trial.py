@@ -11,7 +11,18 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.evaluator.exam import BASELINE, CHALLENGER, CHAMPION, Exam, Exhibit, Measured, Result, Unavailable
+from services.evaluator.exam import (
+    BASELINE,
+    CHALLENGER,
+    CHAMPION,
+    Exam,
+    Exhibit,
+    Killed,
+    Measured,
+    Result,
+    Unavailable,
+    Unusable,
+)
 from services.evaluator.launcher import Scoring
 from services.evaluator.ledger import Ledger
 from services.evaluator.record import DECISION_FILE
@@ -81,6 +92,49 @@ def test_what_cannot_be_scored_yet_is_said_and_tried_again(found: Measured) -> N
         under_way.advance()
     assert (under_way.stage, under_way.decisions) == (Stage.LOOK, ())
     until(Stage.RECORD, under_way)
+
+
+def killed_times(under_way: Trial) -> int:
+    """Advances until there is a decision; how often it had to be put off."""
+    put_off = 0
+    while under_way.stage is not Stage.RECORD:
+        try:
+            under_way.advance()
+        except RetryableError:
+            put_off += 1
+    return put_off
+
+
+def test_a_scorer_that_is_killed_says_nothing_about_the_challenger(found: Measured) -> None:
+    """More often than a challenger may fail to load, and then it is scored like any other."""
+    attempts = EvaluatorSettings().attempts + 1
+    under_way, _ = trial(*[Killed("out of memory")] * attempts, found)
+    assert killed_times(under_way) == attempts
+    assert len(under_way.decisions) == 1
+    assert not any("out of memory" in reason for entry in under_way.decisions for reason in entry.reasons)
+
+
+def test_a_scoring_that_was_killed_is_said(found: Measured) -> None:
+    under_way, _ = trial(Killed("out of memory"), found)
+    under_way.advance()
+    with pytest.raises(RetryableError, match="out of memory; attempt 1 of 20, which says nothing about it yet"):
+        under_way.advance()
+
+
+def test_a_challenger_that_kills_its_scorer_every_time_is_unusable_in_the_end() -> None:
+    most = EvaluatorSettings().killed_attempts
+    under_way, _ = trial(*[Killed("out of memory")] * most)
+    assert killed_times(under_way) == most - 1
+    (entry,) = under_way.decisions
+    assert entry.verdict is Verdict.REJECT
+    assert f"unusable: out of memory; {most} times" in entry.reasons[0]
+
+
+def test_kills_and_failures_are_counted_apart(found: Measured) -> None:
+    failures = EvaluatorSettings().attempts - 1
+    under_way, _ = trial(*[Killed("out of memory"), Unusable("odd")] * failures, found)
+    assert killed_times(under_way) == failures
+    assert not any("odd" in reason for entry in under_way.decisions for reason in entry.reasons)
 
 
 def test_a_trial_whose_artifacts_cannot_be_kept_is_still_open_to_a_rollback(found: Measured) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.child import LOG_BYTES, Backoff, Child
+from deploy.local.child import Backoff, Child
 from deploy.local.endpoints import Phase
 from deploy.local.specs import ProcessSpec
 
@@ -83,13 +83,3 @@ def test_one_that_does_not_listen_is_killed_when_its_time_is_over(tmp_path: Path
     subject.end(0.1)
     assert phase(subject) is Phase.STOPPED
     assert said == ["dummy did not end in time and is killed"]
-
-
-def test_a_large_log_is_put_aside_once(tmp_path: Path) -> None:
-    log = tmp_path / "dummy.log"
-    with log.open("wb") as stream:
-        stream.truncate(LOG_BYTES + 1)
-    subject = child(tmp_path, "pass", ready_url=None)
-    turn(subject, 0, Phase.DONE)
-    assert log.stat().st_size < 1000
-    assert (tmp_path / "dummy.log.1").stat().st_size == LOG_BYTES + 1

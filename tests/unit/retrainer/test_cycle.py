@@ -11,10 +11,10 @@ from services.retrainer.launcher import JobEnd
 from services.retrainer.plan import DecisionWait
 from services.retrainer.progress import Entry, Point
 from services.retrainer.rebuild import Rebuild
-from services.retrainer.runs import LabelQuality, RunFolder, TrainingResult
-from services.retrainer.suspicion import QualityReport, Suspects
-from shared.errors import ModelError, RecordError, RegistryUnavailableError, SnapshotError
+from services.retrainer.runs import RunFolder, TrainingResult
+from shared.errors import ModelError, RecordError, RegistryRefusedError, RegistryUnavailableError, SnapshotError
 from shared.events import Candidate, CandidateStatus, ClosedWindow, TrainingMetrics, Verdict
+from shared.label_quality import LabelQuality, QualityReport, Suspects
 from shared.metrics import RetrainerMetrics
 from shared.training_settings import TrainingSettings
 from tests.unit.retrainer.builders import SHA, candidate, closed_window, decision, window_id
@@ -70,6 +70,7 @@ class FakeWorkshop:
         self.registered_before: Candidate | None = None
         self.prepare_errors: list[Exception] = []
         self.register_errors: list[Exception] = []
+        self.record_errors: list[Exception] = []
 
     def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
         return self.registered_before
@@ -91,6 +92,11 @@ class FakeWorkshop:
         if self.register_errors:
             raise self.register_errors.pop(0)
         return candidate(0, version="1")
+
+    def record_look(self, run: RunFolder, windows: Sequence[ClosedWindow]) -> str:
+        if self.record_errors:
+            raise self.record_errors.pop(0)
+        return "run of the look"
 
 
 class Harness:
@@ -278,7 +284,25 @@ def test_a_window_whose_labels_are_distrusted_gives_no_model(harness: Harness, w
         harness.workshop.distrust = why
     made = finish(harness.cycle())
     assert (made.status, made.reason, made.version) == (CandidateStatus.DISTRUSTED, why, None)
+    assert (made.run_id, made.numbers) == ("run of the look", quality(why).numbers())
     assert len(harness.workshop.jobs) == (0 if when == "before a restart" else 1)
+
+
+def test_a_registry_that_is_away_is_waited_for_with_what_was_found(harness: Harness) -> None:
+    harness.workshop.distrust = "90% of its labels are suspicious"
+    harness.workshop.record_errors = [RegistryUnavailableError("down")]
+    cycle = harness.cycle()
+    with pytest.raises(RegistryUnavailableError):
+        finish(cycle)
+    assert finish(cycle).run_id == "run of the look"
+    assert len(harness.workshop.jobs) == 1
+
+
+def test_what_was_found_needs_no_record_to_count(harness: Harness) -> None:
+    harness.workshop.distrust = "90% of its labels are suspicious"
+    harness.workshop.record_errors = [RegistryRefusedError("no right to make runs")]
+    made = finish(harness.cycle())
+    assert (made.status, made.run_id) == (CandidateStatus.DISTRUSTED, None)
 
 
 def test_a_window_whose_labels_were_looked_at_and_found_right_is_learned(harness: Harness) -> None:

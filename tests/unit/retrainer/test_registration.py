@@ -10,6 +10,7 @@ from services.retrainer.registration import Registration, lineage_of, parameters
 from services.retrainer.runs import KeptRows, RunFolder, TrainingResult
 from shared.errors import ConfigurationError
 from shared.events import ClosedWindow, TrainingMetrics
+from shared.label_quality import LabelQuality, QualityReport, Suspects
 from shared.lineage import Lineage
 from shared.registry import ModelVersion, Registry
 from shared.training_settings import TrainingSettings
@@ -19,6 +20,35 @@ METRICS = TrainingMetrics(
     steps=1, rows_seen=1, tokens_seen=1, final_loss=0.5, seconds=1, rows_per_second=1, temperature=1
 )
 RESULT = TrainingResult(model_digest=SHA, metrics=METRICS, calibration_rows=0, validation_rows=0, resumed_from_step=0)
+
+
+class Runs:
+    """A registry that notes what is kept with the runs of windows."""
+
+    def __init__(self) -> None:
+        self.runs: dict[str, str] = {}
+        self.metrics: dict[str, float] = {}
+        self.files: list[str] = []
+        self.ended: list[str] = []
+
+    def run_of_window(self, window_id: str, name: str) -> str:
+        return self.runs.setdefault(window_id, name)
+
+    def log_metrics(self, run_id: str, metrics: dict[str, float]) -> None:
+        self.metrics |= metrics
+
+    def log_file(self, run_id: str, path: Path) -> None:
+        assert path.exists()
+        self.files.append(path.name)
+
+    def log_text(self, run_id: str, text: str, name: str) -> None:
+        self.files.append(name)
+
+    def end_run(self, run_id: str) -> None:
+        self.ended.append(run_id)
+
+    def run_url(self, run_id: str) -> str:
+        return run_id
 
 
 class OneVersion:
@@ -42,7 +72,7 @@ def registry(tmp_path: Path) -> OneVersion:
     return OneVersion(ModelVersion(version="7", run_id="run", source="", tags=tags, created_at=NOW))
 
 
-def registration(registry: OneVersion) -> Registration:
+def registration(registry: OneVersion | Runs) -> Registration:
     return Registration(cast(Registry, registry))
 
 
@@ -118,3 +148,17 @@ def test_a_rebuild_tells_what_it_is_of_and_without(tmp_path: Path) -> None:
     assert found is not None
     assert (found.window_id, found.rebuild_of, found.without) == ("rebuild-1", "3", ("source=spam",))
     assert (parameters(plan)["rebuild_of"], parameters(plan)["without"]) == ("3", "source=spam")
+
+
+def test_what_was_found_wrong_with_labels_is_kept_in_the_run_of_the_window(tmp_path: Path) -> None:
+    plan, run, runs = planned(tmp_path), RunFolder(tmp_path / "run"), Runs()
+    found = Suspects(suspicious=9, rows=10)
+    run.write(run.plan_file, plan)
+    run.write(run.quality_file, LabelQuality(report=QualityReport(window=found, sources={}), distrust="9 of 10"))
+    assert {registration(runs).record_look(run, [closed_window(0)]) for _ in range(2)} == {
+        f"look at labels of {window_id(0)}"
+    }
+    assert runs.runs.keys() == {window_id(0)}
+    assert runs.metrics == {"suspicious_labels": 9.0, "suspicious_label_share": 0.9}
+    assert set(runs.files) == {"plan.json", "quality.json", f"windows/{window_id(0)}.json"}
+    assert set(runs.ended) == {f"look at labels of {window_id(0)}"}

@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from services.retrainer.suspicion import NO_SOURCE, QualityReport, Suspects, examine, suspicious_rows
+from services.retrainer.suspicion import distrust, report_on, suspicious_rows
+from shared.label_quality import NO_SOURCE, QualityReport, Suspects
 from shared.training_settings import LabelQualitySettings
 
 SETTINGS = LabelQualitySettings()
@@ -24,7 +25,11 @@ def answers(rows: int, accuracy: float, seed: int = 0) -> tuple[NDArray[np.int64
 def verdict(accuracy: float, flipped: float, rows: int = 600) -> str | None:
     truth, scores = answers(rows, accuracy)
     wrong = np.arange(rows) < flipped * rows
-    return examine(np.where(wrong, 1 - truth, truth), scores, ["shop"] * rows).distrust(SETTINGS)
+    return asked(np.where(wrong, 1 - truth, truth), scores, ["shop"] * rows)
+
+
+def asked(labels: NDArray[np.int64], scores: NDArray[np.float64], sources: list[str]) -> str | None:
+    return distrust(report_on(suspicious_rows(labels, scores), sources), SETTINGS)
 
 
 @pytest.mark.parametrize("accuracy", [0.7, 0.78, 0.85, 0.92])
@@ -41,7 +46,7 @@ def test_one_broken_source_condemns_the_window_and_is_named() -> None:
     truth, scores = answers(600, 0.85)
     broken = np.arange(600) % 4 == 0
     sources = np.where(broken, "importer", "shop").tolist()
-    why = examine(np.where(broken, 1 - truth, truth), scores, sources).distrust(SETTINGS)
+    why = asked(np.where(broken, 1 - truth, truth), scores, sources)
     assert why is not None
     assert "of the 150 from 'importer'" in why
 
@@ -51,15 +56,14 @@ def test_a_source_that_gives_few_rows_condemns_nothing() -> None:
         window=Suspects(suspicious=60, rows=600),
         sources={"rare": Suspects(suspicious=20, rows=20), "shop": Suspects(suspicious=40, rows=580)},
     )
-    assert report.distrust(SETTINGS) is None
+    assert distrust(report, SETTINGS) is None
 
 
 def test_rows_without_a_source_are_counted_together() -> None:
-    truth, scores = answers(50, 0.9)
-    assert examine(truth, scores, [None] * 50).sources.keys() == {NO_SOURCE}
+    assert report_on(np.zeros(50, np.bool_), [None] * 50).sources == {NO_SOURCE: Suspects(suspicious=0, rows=50)}
 
 
 def test_where_a_label_is_missing_nothing_can_be_told() -> None:
     _, scores = answers(20, 0.9)
     assert not suspicious_rows(np.zeros(20, np.int64), scores).any()
-    assert examine(np.zeros(0, np.int64), scores[:0], []).distrust(SETTINGS) is None
+    assert asked(np.zeros(0, np.int64), scores[:0], []) is None
