@@ -63,7 +63,7 @@ class LocalWorkshop:
         self._settings = settings
         self._preparation = Preparation(settings, Archive(settings), registry, machine)
         self._registration = Registration(registry)
-        self._runs = Runs(settings.home, settings.stream)
+        self._runs = Runs(settings.home, settings.stream, RunFolder)
 
     def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
         return self._registration.find(windows, self._runs.of(windows))
@@ -105,7 +105,7 @@ class Retrainer:
         self._metrics = RetrainerMetrics(context.registry)
         self._registry, self._machine = Registry(self._settings, context.stopping), machine
         self._workshop = LocalWorkshop(self._settings, self._registry, machine)
-        self._runs = Runs(self._settings.home, self._settings.stream)
+        self._runs = Runs(self._settings.home, self._settings.stream, RunFolder)
         self._consumer = GroupConsumer(self._settings, ROLE, [WINDOWS_CLOSED], from_beginning)
         self._follower = Follower(self._settings, HISTORY_ROLE, FOLLOWED)
         self._producer: TransactionalProducer | None = None

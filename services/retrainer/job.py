@@ -10,25 +10,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
 from transformers import TrainerCallback
 
+from services.retrainer.alone import alone_in
 from services.retrainer.callbacks import ParentWatch
 from services.retrainer.environment import describe
 from services.retrainer.finishing import finish
 from services.retrainer.label_look import look_at_labels, looks
-from services.retrainer.plan import Plan
+from services.retrainer.plan import LearningPlan, Plan
 from services.retrainer.plots import draw_loss
 from services.retrainer.progress import ProgressReader, curve
 from services.retrainer.runs import JobSetup, RunFolder
 from services.retrainer.training import train, use_one_device
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
-from shared.errors import TidemillError, TrainingError
+from shared.errors import TidemillError
 from shared.processes import die_with_parent
 
-# The kernel kills an old job with its service, so a lock is held this long only where the kernel does not.
-LOCK_SECONDS = 60.0
 TORCHRUN = "torch.distributed.run"
 
 
@@ -79,11 +77,8 @@ def do_locked(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] =
     if int(os.environ.get("RANK", "0")) > 0:
         do(run, plan, callbacks)
         return
-    try:
-        with FileLock(run.lock_file, timeout=LOCK_SECONDS):
-            do(run, plan, callbacks)
-    except TimeoutError as error:
-        raise TrainingError(f"{run.lock_file} is held by another job; end that one") from error
+    with alone_in(run):
+        do(run, plan, callbacks)
 
 
 def do(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ()) -> None:
@@ -100,7 +95,7 @@ def do(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ()) ->
     run.write(run.result_file, result)
 
 
-def prepare_process(plan: Plan, setup: JobSetup) -> None:
+def prepare_process(plan: LearningPlan, setup: JobSetup) -> None:
     """What must be set before the first model is made."""
     if setup.threads is not None:
         use_threads(setup.threads)

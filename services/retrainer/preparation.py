@@ -38,7 +38,7 @@ class Preparation:
     def __init__(self, settings: Settings, archive: Archive, registry: Registry, machine: Machine) -> None:
         self._settings, self._archive, self._machine = settings, archive, machine
         self._parents = Parents(registry, settings.home)
-        self._runs = Runs(settings.home, settings.stream)
+        self._runs = Runs(settings.home, settings.stream, RunFolder)
 
     def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
         """A plan that is there is kept: what was begun with it must be finished with it.
