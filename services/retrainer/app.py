@@ -7,14 +7,11 @@ import structlog
 
 from services.retrainer.cycle import Cycle
 from services.retrainer.history import History
-from services.retrainer.launcher import Job
 from services.retrainer.machine import Machine, examine
-from services.retrainer.plan import DecisionWait
-from services.retrainer.preparation import Preparation
-from services.retrainer.rebuild import Rebuild, rebuild_of
-from services.retrainer.registration import Registration
+from services.retrainer.orders import WindowOrder
+from services.retrainer.rebuild import rebuild_of
 from services.retrainer.runs import RunFolder, Runs
-from shared.archive import Archive
+from services.retrainer.workshop import LocalWorkshop, RebuildWorkshop
 from shared.envelope import decode, trace_parent
 from shared.errors import UnreadableRecordError
 from shared.events import Candidate, ClosedWindow, Command, Decision, Event
@@ -33,7 +30,6 @@ from shared.metrics import RetrainerMetrics
 from shared.registry import Registry
 from shared.service import Context
 from shared.service import main as run_service
-from shared.settings import Settings
 from shared.topics import CONTROL_COMMANDS, MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED
 
 log = structlog.get_logger("retrainer")
@@ -48,53 +44,15 @@ EVENTS: dict[str, type[Event]] = {
 FOLLOWED = (WINDOWS_CLOSED, MODELS_CANDIDATES, MODELS_DECISIONS, CONTROL_COMMANDS)
 
 
+WindowCycle = Cycle[RunFolder, Candidate]
+
+
 @dataclass(frozen=True)
 class Delivered:
     """A window that waits, with the record that brought it."""
 
     window: ClosedWindow
     record: Record
-
-
-class LocalWorkshop:
-    """Trains in a process group on this machine."""
-
-    def __init__(self, settings: Settings, registry: Registry, machine: Machine) -> None:
-        self._settings = settings
-        self._preparation = Preparation(settings, Archive(settings), registry, machine)
-        self._registration = Registration(registry)
-        self._runs = Runs(settings.home, settings.stream, RunFolder)
-
-    def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
-        return self._registration.find(windows, self._runs.of(windows))
-
-    def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
-        return self._preparation.prepare(windows, history, wait)
-
-    def launch(self, run: RunFolder) -> Job:
-        return Job(run, self._settings.training.timeout_seconds)
-
-    def register(self, run: RunFolder, history: History) -> Candidate:
-        plan = run.plan()
-        learned = (*plan.window_ids, *plan.replay_window_ids) if plan else ()
-        return self._registration.register(run, [history.windows[window_id] for window_id in learned])
-
-    def record_look(self, run: RunFolder, windows: Sequence[ClosedWindow]) -> str:
-        return self._registration.record_look(run, windows)
-
-
-class RebuildWorkshop(LocalWorkshop):
-    """The same, for one order to rebuild; the windows that it is given are the order's."""
-
-    def __init__(self, settings: Settings, registry: Registry, machine: Machine, rebuild: Rebuild) -> None:
-        super().__init__(settings, registry, machine)
-        self._rebuild = rebuild
-
-    def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
-        return self._registration.find_rebuild(self._rebuild.name, self._runs.folder(self._rebuild.name))
-
-    def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
-        return self._preparation.prepare_rebuild(self._rebuild)
 
 
 class Retrainer:
@@ -112,7 +70,7 @@ class Retrainer:
         self._history = History()
         self._generation = self._consumer.generation
         self._waiting: dict[str, Delivered] = {}
-        self._cycle: Cycle | None = None
+        self._cycle: WindowCycle | None = None
         self._lag = LagReport(self._consumer, context.metrics.consumer_lag, self._settings.stream.identity(ROLE))
 
     def step(self) -> None:
@@ -187,7 +145,7 @@ class Retrainer:
             log.error("record_passed_over", error=str(error))
             return None
 
-    def _next_rebuild(self) -> Cycle | None:
+    def _next_rebuild(self) -> WindowCycle | None:
         """Orders to rebuild go first: while a poisoned champion serves, every window waits in its shadow."""
         order = self._history.next_rebuild()
         if order is None:
@@ -197,10 +155,10 @@ class Retrainer:
         rebuild = rebuild_of(order, self._history)
         workshop = RebuildWorkshop(self._settings, self._registry, self._machine, rebuild)
         log.info("rebuild_taken", rebuild=rebuild.name, version=rebuild.version, without=rebuild.without, who=order.who)
-        settings, metrics = self._settings.training, self._metrics
-        return Cycle(rebuild.windows, self._history, workshop, settings, metrics, rebuild=rebuild)
+        training = self._settings.training
+        return self._cycle_of(WindowOrder(rebuild.windows, self._history, workshop, training, rebuild))
 
-    def _next_cycle(self) -> Cycle | None:
+    def _next_cycle(self) -> WindowCycle | None:
         """Takes what waits first: windows with a plan as planned, else one, or all if the backlog is merged."""
         self._pass_over_covered()
         windows = self._next_windows() if self._waiting else []
@@ -208,9 +166,12 @@ class Retrainer:
             return None
         for window in windows:
             self._history.observe(window)  # the follower may be a moment behind
-        cycle = Cycle(windows, self._history, self._workshop, self._settings.training, self._metrics)
+        cycle = self._cycle_of(WindowOrder(windows, self._history, self._workshop, self._settings.training))
         log.info("window_taken", window_ids=[window.window_id for window in windows], phase=cycle.phase)
         return cycle
+
+    def _cycle_of(self, order: WindowOrder) -> WindowCycle:
+        return Cycle(order, self._settings.training, self._metrics.training)
 
     def _pass_over_covered(self) -> None:
         covered = [window_id for window_id in self._waiting if self._history.is_covered(window_id)]
@@ -240,7 +201,8 @@ class Retrainer:
         for window_id in candidate.window_ids:
             self._waiting.pop(window_id, None)
         self._cycle = None
-        log.info("candidate", window_id=candidate.window_id, status=candidate.status.value, version=candidate.version)
+        said = {"status": candidate.status.value, "version": candidate.version, "reason": candidate.reason}
+        log.info("candidate", window_id=candidate.window_id, **said)
 
 
 def backlog(windows: Sequence[ClosedWindow], merge: bool) -> list[ClosedWindow]:
