@@ -17,7 +17,7 @@ from services.retrainer.callbacks import ParentWatch
 from services.retrainer.environment import describe
 from services.retrainer.finishing import finish
 from services.retrainer.label_look import look_at_labels, looks
-from services.retrainer.plan import LearningPlan, Plan
+from services.retrainer.plan import Plan
 from services.retrainer.plots import draw_loss
 from services.retrainer.progress import ProgressReader, curve
 from services.retrainer.runs import JobSetup, RunFolder
@@ -56,7 +56,7 @@ def is_distrusted(run: RunFolder, plan: Plan) -> bool:
     """Whether the window's labels must not be learned; the run folder says why."""
     if not looks(plan):
         return False
-    prepare_process(plan, run.setup())
+    prepare_process(run.setup(), only_device(plan))
     return look_at_labels(run, plan).distrust is not None
 
 
@@ -83,7 +83,7 @@ def do_locked(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] =
 
 def do(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ()) -> None:
     """Trains, finishes, and writes the result last."""
-    prepare_process(plan, run.setup())
+    prepare_process(run.setup(), only_device(plan))
     with quietly():
         trained = train(run, plan, callbacks)
     if not trained.is_main_process:
@@ -95,12 +95,17 @@ def do(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ()) ->
     run.write(run.result_file, result)
 
 
-def prepare_process(plan: LearningPlan, setup: JobSetup) -> None:
-    """What must be set before the first model is made."""
+def prepare_process(setup: JobSetup, device: str | None) -> None:
+    """What must be set before the first model is made. Args: device: the only one to be used; None: not to be said."""
     if setup.threads is not None:
         use_threads(setup.threads)
-    if plan.training.processes == 1:
-        use_one_device(plan.hardware.device)
+    if device is not None:
+        use_one_device(device)
+
+
+def only_device(plan: Plan) -> str | None:
+    """The device of a training in one process; of several, each takes its own."""
+    return plan.hardware.device if plan.training.processes == 1 else None
 
 
 if __name__ == "__main__":
