@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from services.retrainer.adaptation.agenda import Agenda
+from services.retrainer.adaptation.order import AdaptationWorkshop
 from services.retrainer.cycle import Cycle
 from services.retrainer.history import History
 from services.retrainer.machine import Machine, examine
@@ -14,7 +16,16 @@ from services.retrainer.runs import RunFolder, Runs
 from services.retrainer.workshop import LocalWorkshop, RebuildWorkshop
 from shared.envelope import decode, trace_parent
 from shared.errors import UnreadableRecordError
-from shared.events import Candidate, ClosedWindow, Command, Decision, Event
+from shared.events import (
+    BaseCandidate,
+    BaseDecision,
+    Candidate,
+    ClosedWindow,
+    Command,
+    Decision,
+    Event,
+    UnlabeledWindow,
+)
 from shared.kafka import (
     Follower,
     GroupConsumer,
@@ -30,7 +41,15 @@ from shared.metrics import RetrainerMetrics
 from shared.registry import Registry
 from shared.service import Context
 from shared.service import main as run_service
-from shared.topics import CONTROL_COMMANDS, MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED
+from shared.topics import (
+    BASES_CANDIDATES,
+    BASES_DECISIONS,
+    CONTROL_COMMANDS,
+    MODELS_CANDIDATES,
+    MODELS_DECISIONS,
+    WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
+)
 
 log = structlog.get_logger("retrainer")
 ROLE = "retrainer"
@@ -40,8 +59,19 @@ EVENTS: dict[str, type[Event]] = {
     MODELS_CANDIDATES.name: Candidate,
     MODELS_DECISIONS.name: Decision,
     CONTROL_COMMANDS.name: Command,
+    WINDOWS_UNLABELED.name: UnlabeledWindow,
+    BASES_CANDIDATES.name: BaseCandidate,
+    BASES_DECISIONS.name: BaseDecision,
 }
-FOLLOWED = (WINDOWS_CLOSED, MODELS_CANDIDATES, MODELS_DECISIONS, CONTROL_COMMANDS)
+FOLLOWED = (
+    WINDOWS_CLOSED,
+    MODELS_CANDIDATES,
+    MODELS_DECISIONS,
+    CONTROL_COMMANDS,
+    WINDOWS_UNLABELED,
+    BASES_CANDIDATES,
+    BASES_DECISIONS,
+)
 
 
 WindowCycle = Cycle[RunFolder, Candidate]
@@ -62,7 +92,11 @@ class Retrainer:
         self._context, self._settings = context, context.settings
         self._metrics = RetrainerMetrics(context.registry)
         self._registry, self._machine = Registry(self._settings, context.stopping), machine
-        self._workshop = LocalWorkshop(self._settings, self._registry, machine)
+        self._bases = Registry(self._settings, context.stopping, model=self._settings.stream.registered_base)
+        self._workshop = LocalWorkshop(self._settings, self._registry, self._bases, machine)
+        self._agenda = Agenda(
+            self._settings, AdaptationWorkshop(self._settings, self._bases, machine), self._metrics.adaptation
+        )
         self._runs = Runs(self._settings.home, self._settings.stream, RunFolder)
         self._consumer = GroupConsumer(self._settings, ROLE, [WINDOWS_CLOSED], from_beginning)
         self._follower = Follower(self._settings, HISTORY_ROLE, FOLLOWED)
@@ -84,7 +118,12 @@ class Retrainer:
             self._producer = self._take_ownership()
         if self._cycle is None:
             self._cycle = self._next_rebuild() or self._next_cycle()
-        if self._cycle is not None and (candidate := self._cycle.advance()) is not None:
+        if self._cycle is None:
+            self._adapt(self._producer)
+            return
+        if not self._cycle.is_done:
+            self._agenda.rest()
+        if (candidate := self._cycle.advance()) is not None:
             self._publish(candidate, self._producer)
 
     def close(self) -> None:
@@ -110,6 +149,7 @@ class Retrainer:
                 self._waiting[window.window_id] = Delivered(window, record)
 
     def _give_up_ownership(self) -> None:
+        self._agenda.drop()
         if self._cycle is not None:
             self._cycle.stop()
             self._cycle = None
@@ -122,6 +162,7 @@ class Retrainer:
         producer = TransactionalProducer(self._settings, ROLE)
         self._catch_up()
         self._runs.drop_heavy_parts_of(self._history.covered())
+        self._agenda.tidy(self._history.bases.covered())
         return producer
 
     def _catch_up(self) -> None:
@@ -153,7 +194,7 @@ class Retrainer:
         # Topics are followed side by side: what the order is about may have been read less far than the order itself.
         self._catch_up()
         rebuild = rebuild_of(order, self._history)
-        workshop = RebuildWorkshop(self._settings, self._registry, self._machine, rebuild)
+        workshop = RebuildWorkshop(self._settings, self._registry, self._bases, self._machine, rebuild)
         log.info("rebuild_taken", rebuild=rebuild.name, version=rebuild.version, without=rebuild.without, who=order.who)
         training = self._settings.training
         return self._cycle_of(WindowOrder(rebuild.windows, self._history, workshop, training, rebuild))
@@ -203,6 +244,25 @@ class Retrainer:
         self._cycle = None
         said = {"status": candidate.status.value, "version": candidate.version, "reason": candidate.reason}
         log.info("candidate", window_id=candidate.window_id, **said)
+
+    def _adapt(self, producer: TransactionalProducer) -> None:
+        """Adapts the base while nothing else is to be done."""
+        candidate = self._agenda.advance(self._history, self._nothing_waits)
+        if candidate is None:
+            return
+        newest = self._history.bases.windows[candidate.window_id]
+        with producer.transaction() as transaction:
+            transaction.send(BASES_CANDIDATES, candidate.window_id, candidate, newest.trace_parent)
+        self._history.observe(candidate)
+        self._metrics.base_candidates.labels(candidate.status.value).inc()
+        self._agenda.drop()
+        self._agenda.tidy(frozenset({candidate.window_id}))
+        said = {"status": candidate.status.value, "version": candidate.version, "reason": candidate.reason}
+        log.info("base_candidate", window_id=candidate.window_id, **said)
+
+    def _nothing_waits(self) -> bool:
+        # Windows behind the one just learned are in Kafka still: the consumer was paused meanwhile.
+        return not any(self._consumer.lag().values())
 
 
 def backlog(windows: Sequence[ClosedWindow], merge: bool) -> list[ClosedWindow]:

@@ -31,6 +31,10 @@ class StartPoint(PlanPart):
     base: str = Field(description="Name of the base model, also when a version that grew from it is the start.")
     base_revision: str | None = None
     base_digest: Sha256
+    base_version: str | None = Field(
+        None, description="Adapted base in its place: of the line that the parents come from, or, without any, opened."
+    )
+    base_version_digest: Sha256 | None = Field(None, description="Of its files, where it is opened.")
     parents: tuple[ParentVersion, ...] = Field(
         (), description="Versions to start from; none: the base itself; several: the average of their weights."
     )
@@ -39,6 +43,13 @@ class StartPoint(PlanPart):
     def version(self) -> str | None:
         """The first parent, if there is one."""
         return self.parents[0].version if self.parents else None
+
+    @property
+    def adapted_base(self) -> ParentVersion | None:
+        """The version of the base that is opened in place of the configured one, if it is."""
+        if self.base_version is None or self.base_version_digest is None:
+            return None
+        return ParentVersion(version=self.base_version, digest=self.base_version_digest)
 
     @property
     def averaged(self) -> tuple[str, ...]:

@@ -208,11 +208,16 @@ class Runs(Generic[Folder]):
         run = self.folder(windows[-1].window_id)
         plan = run.plan()
         if plan is not None and [*map(_content, plan.windows)] != [*map(_content, windows)]:
-            aside = run.path.with_name(f"{SET_ASIDE}{run.path.name}-{plan.sha256()[:16]}")
-            log.warning("run_set_aside", window_id=run.path.name, reason="it learns other rows", folder=str(aside))
-            shutil.rmtree(aside, ignore_errors=True)
-            run.path.rename(aside)
+            self.set_aside(run, "it learns other rows")
         return run
+
+    def set_aside(self, run: Folder, reason: str) -> None:
+        """Lets a planned run give its name to another."""
+        plan = run.plan()
+        aside = run.path.with_name(f"{SET_ASIDE}{run.path.name}-{plan.sha256()[:16] if plan else 'unplanned'}")
+        log.warning("run_set_aside", window_id=run.path.name, reason=reason, folder=str(aside))
+        shutil.rmtree(aside, ignore_errors=True)
+        run.path.rename(aside)
 
     def drop_heavy_parts_of(self, names: frozenset[str]) -> None:
         """Tidies these runs, e.g. after a kill between publishing and tidying."""

@@ -19,9 +19,10 @@ from shared.settings import Settings
 class LocalWorkshop:
     """Trains in a process group on this machine."""
 
-    def __init__(self, settings: Settings, registry: Registry, machine: Machine) -> None:
+    def __init__(self, settings: Settings, registry: Registry, bases: Registry, machine: Machine) -> None:
+        """Args: bases: the registry, speaking of the base."""
         self._settings = settings
-        self._preparation = Preparation(settings, Archive(settings), registry, machine)
+        self._preparation = Preparation(settings, Archive(settings), registry, bases, machine)
         self._registration = Registration(registry)
         self._runs = Runs(settings.home, settings.stream, RunFolder)
 
@@ -46,12 +47,14 @@ class LocalWorkshop:
 class RebuildWorkshop(LocalWorkshop):
     """The same, for one order to rebuild; the windows that it is given are the order's."""
 
-    def __init__(self, settings: Settings, registry: Registry, machine: Machine, rebuild: Rebuild) -> None:
-        super().__init__(settings, registry, machine)
+    def __init__(
+        self, settings: Settings, registry: Registry, bases: Registry, machine: Machine, rebuild: Rebuild
+    ) -> None:
+        super().__init__(settings, registry, bases, machine)
         self._rebuild = rebuild
 
     def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
         return self._registration.find_rebuild(self._rebuild.name, self._runs.folder(self._rebuild.name))
 
     def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
-        return self._preparation.prepare_rebuild(self._rebuild)
+        return self._preparation.prepare_rebuild(self._rebuild, history)

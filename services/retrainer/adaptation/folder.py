@@ -1,6 +1,7 @@
 """The folder of one domain adaptation: what is in it, and what stays of it."""
 
 import shutil
+from math import exp
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
@@ -11,6 +12,10 @@ from shared.classifier.folders import UNFINISHED
 from shared.events import AdaptationMetrics, Sha256
 
 TRAIN, VALIDATION, PROBE = "train", "validation", "probe"
+# A model that guesses worse than this is broken, and e to much more is no number.
+MOST_NATS = 700.0
+# Of the run folder, and of the run's artifacts.
+EXAM = "exam"
 
 
 class TextRow(BaseModel):
@@ -41,6 +46,11 @@ class AdaptationResult(BaseModel):
     validation_rows: NonNegativeInt
     guesses: NonNegativeInt = Field(description="Tokens guessed on them.")
 
+    def perplexities(self) -> dict[str, float]:
+        """`before` and `after`, where they were measured."""
+        losses = {"before": self.metrics.loss_before, "after": self.metrics.loss_after}
+        return {when: exp(min(loss, MOST_NATS)) for when, loss in losses.items() if loss is not None}
+
 
 class AdaptationFolder(WorkFolder):
     """The run of an adaptation.
@@ -53,7 +63,7 @@ class AdaptationFolder(WorkFolder):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.exam = path / "exam"
+        self.exam = path / EXAM
         self.parent = self.exam / "parent"
         self.head_checkpoints = path / "head-checkpoints"
         self.head_progress_file = path / "head-progress.jsonl"

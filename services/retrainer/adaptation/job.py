@@ -65,7 +65,7 @@ def do(run: AdaptationFolder, plan: AdaptationPlan, callbacks: Sequence[TrainerC
             shutil.rmtree(part.checkpoints, ignore_errors=True)
         before, after = measured(run.parent, run, plan), measured(run.model, run, plan)
     result = result_of(run, before, after, time.monotonic() - began)
-    draw_adaptation(run, plan, curve(ProgressReader(run.progress_file).news()), result.metrics)
+    draw_adaptation(run, plan, curve(ProgressReader(run.progress_file).news()), result)
     run.write(run.environment_file, describe(plan.hardware.device))
     run.write(run.result_file, result)
 

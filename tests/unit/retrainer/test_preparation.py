@@ -56,7 +56,8 @@ def stored(settings: Settings, sequence: int, sources: Sequence[str] = ("shop", 
 def preparation(settings: Settings) -> Preparation:
     hardware = Hardware(device="cpu", precision="fp32")
     machine = Machine(base_folder=settings.home, base_digest=SHA, hardware=hardware)
-    return Preparation(settings, Archive(settings), create_autospec(Registry, instance=True), machine)
+    registries = [create_autospec(Registry, instance=True) for _ in range(2)]
+    return Preparation(settings, Archive(settings), *registries, machine)
 
 
 def spam(offset: int) -> bool:
@@ -69,7 +70,7 @@ def offsets(run: RunFolder) -> list[int]:
 
 def test_a_rebuild_learns_all_windows_once_from_the_base_without_what_is_left_out(settings: Settings) -> None:
     windows = tuple(stored(settings, sequence) for sequence in range(2))
-    run = preparation(settings).prepare_rebuild(Rebuild("rebuild-1", "7", "source=spam", windows=windows))
+    run = preparation(settings).prepare_rebuild(Rebuild("rebuild-1", "7", "source=spam", windows=windows), History())
     plan, learned = run.plan(), offsets(run)
     assert plan is not None
     assert (plan.window_id, plan.window_ids) == ("rebuild-1", (window_id(0), window_id(1)))
@@ -81,7 +82,9 @@ def test_a_rebuild_learns_all_windows_once_from_the_base_without_what_is_left_ou
 
 def test_a_window_that_gives_nothing_is_no_part_of_the_plan(settings: Settings) -> None:
     windows = (stored(settings, 0), stored(settings, 1))
-    run = preparation(settings).prepare_rebuild(Rebuild("rebuild-1", "7", "offsets=1000-1999", windows=windows))
+    run = preparation(settings).prepare_rebuild(
+        Rebuild("rebuild-1", "7", "offsets=1000-1999", windows=windows), History()
+    )
     plan = run.plan()
     assert plan is not None
     assert plan.window_ids == (window_id(0),)
@@ -90,14 +93,16 @@ def test_a_window_that_gives_nothing_is_no_part_of_the_plan(settings: Settings) 
 def test_a_rebuild_that_was_begun_is_finished_as_it_was_planned(settings: Settings) -> None:
     """Killed after planning; the champion's history has grown, or lost a window, since."""
     windows, work = (stored(settings, 0), stored(settings, 1)), preparation(settings)
-    first = work.prepare_rebuild(Rebuild("rebuild-1", "7", "source=spam", windows=windows)).plan()
-    assert work.prepare_rebuild(Rebuild("rebuild-1", "7", "source=spam", windows=windows[:1])).plan() == first
+    first = work.prepare_rebuild(Rebuild("rebuild-1", "7", "source=spam", windows=windows), History()).plan()
+    assert (
+        work.prepare_rebuild(Rebuild("rebuild-1", "7", "source=spam", windows=windows[:1]), History()).plan() == first
+    )
 
 
 def test_a_rebuild_that_would_change_nothing_is_refused(settings: Settings) -> None:
     windows = (stored(settings, 0),)
     with pytest.raises(RecordError, match="is source=nobody"):
-        preparation(settings).prepare_rebuild(Rebuild("rebuild-1", "7", "source=nobody", windows=windows))
+        preparation(settings).prepare_rebuild(Rebuild("rebuild-1", "7", "source=nobody", windows=windows), History())
 
 
 def planned_after(settings: Settings, without: tuple[str, ...], *earlier: ClosedWindow) -> RunFolder:
