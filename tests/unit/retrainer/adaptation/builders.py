@@ -95,7 +95,7 @@ def texts(count: int, start: int = 0) -> list[TextRow]:
 
 
 def adaptation_plan(
-    base: Path, train: int, training: TrainingSettings, adaptation: AdaptationSettings
+    base: Path, train: int, training: TrainingSettings = TRAINING, adaptation: AdaptationSettings = ADAPTATION
 ) -> AdaptationPlan:
     snapshot = Snapshot(path="windows/0.parquet", sha256=SHA, size_bytes=1)
     facts = {"sequence": 0, "first_offset": 0, "last_offset": 999, "snapshot": snapshot}
