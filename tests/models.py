@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from transformers import AutoTokenizer, BertConfig, BertPreTrainedModel
 
 from shared.classifier.base import open_base
 from shared.classifier.calibration import head_of
@@ -44,6 +45,18 @@ def tiny_masked(folder: Path, seed: int = 0) -> Path:
         for weight in word_head(masked.model).parameters():
             weight.add_(torch.randn(weight.shape, generator=head) * 0.1)
     masked.save(folder)
+    return folder
+
+
+def bert_base(folder: Path, kind: type[BertPreTrainedModel]) -> Path:
+    """Writes a random BERT of two small layers as this kind of model, with the tiny base's tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(open_base("tiny", folder.parent / ".base"))
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = kind(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=128, **sizes))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
