@@ -298,6 +298,7 @@ class BaseCandidate(Event):
         None, description="Of the run's folder `exam`: the parent as masked-language model, and both fine-tuned."
     )
     parent_version: str | None = Field(None, description="Adapted base that it grew from; null: the base itself.")
+    base_digest: Sha256 | None = Field(None, description="Of the configured base's files, with which its line began.")
     probe_window_ids: tuple[str, ...] = Field((), description="Windows whose labels both bases were fine-tuned on.")
     metrics: AdaptationMetrics | None = None
     created_at: datetime

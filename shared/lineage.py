@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -20,8 +20,8 @@ MAX_TAG_CHARS = 5_000
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-class Lineage(BaseModel):
-    """What one model version was made of; kept as tags of the version, readable by people and by `from_tags`."""
+class AnyLineage(BaseModel):
+    """What a model version was made of; kept as tags of the version, readable by people and by `from_tags`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     window_ids: tuple[str, ...] = Field(description="Windows of new rows, the newest last.")
@@ -29,17 +29,12 @@ class Lineage(BaseModel):
     snapshot_sha256s: tuple[Sha256, ...] = Field(description="Per window.")
     replay_window_ids: tuple[str, ...] = ()
     parent_version: str | None = Field(None, description="Version that training started from; null: the base model.")
-    averaged_versions: tuple[str, ...] = Field((), description="All versions whose mean training started from.")
-    rebuild_of: str | None = Field(None, description="Version whose history was trained again.")
-    without: tuple[str, ...] = Field((), description="What its line was rebuilt without.")
     base: str
     base_digest: str
     seed: int
-    labels: tuple[str, ...]
     normaliser_version: str
     split: SplitRecord
     model_digest: Sha256
-    temperature: float
     code_version: str
     plan_sha256: Sha256
     newest_published_at: datetime = Field(description="Of the newest review that it learned from.")
@@ -55,7 +50,7 @@ class Lineage(BaseModel):
         return tags
 
     @classmethod
-    def from_tags(cls, tags: Mapping[str, str]) -> "Lineage":
+    def from_tags(cls, tags: Mapping[str, str]) -> Self:
         """Reads back what `to_tags` wrote; tags of others are passed over.
 
         Raises:
@@ -66,6 +61,24 @@ class Lineage(BaseModel):
             return cls.model_validate({field: _value(cls, field, text) for field, text in texts.items()})
         except (ValidationError, json.JSONDecodeError) as error:
             raise ModelError(f"the version's tags hold no complete lineage: {error}") from error
+
+
+class Lineage(AnyLineage):
+    """What a version of the stream's classifier was made of."""
+
+    averaged_versions: tuple[str, ...] = Field((), description="All versions whose mean training started from.")
+    rebuild_of: str | None = Field(None, description="Version whose history was trained again.")
+    without: tuple[str, ...] = Field((), description="What its line was rebuilt without.")
+    base_version: str | None = Field(None, description="Version of the adapted base that its line began with.")
+    labels: tuple[str, ...]
+    temperature: float
+
+
+class BaseLineage(AnyLineage):
+    """What a version of the base, adapted to the stream's unlabelled text, was made of."""
+
+    probe_window_ids: tuple[str, ...] = Field(description="Windows whose labels both bases were fine-tuned on.")
+    exam_digest: Sha256 = Field(description="Of what the gate compares: the parent, and both fine-tuned.")
 
 
 @cache

@@ -4,6 +4,7 @@ Each service makes the groups that it needs with its own registry. Labels come f
 starts at 0, so that the first event is a rise.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -93,7 +94,7 @@ class InputTrait(StrEnum):
     EMBEDDING = "embedding"
 
 
-def _start_at_zero(metric: Counter, values: type[StrEnum]) -> Counter:
+def _start_at_zero(metric: Counter, values: Iterable[StrEnum]) -> Counter:
     for value in values:
         metric.labels(value.value)
     return metric
@@ -200,30 +201,42 @@ class IngestorMetrics:
             self.untrainable.inc()
 
 
-class RetrainerMetrics:
-    """Training."""
+class JobMetrics:
+    """The jobs of one kind of training."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.steps = Counter("tidemill_training_steps_total", "Optimiser steps.", registry=registry)
-        self.loss = Gauge("tidemill_training_loss_ratio", "Latest training loss (nats per row).", registry=registry)
-        self.progress = Gauge(
-            "tidemill_training_progress_ratio", "Of the job under way; 0 when idle.", registry=registry
-        )
-        self.rows_per_second = Gauge(
-            "tidemill_training_rows_per_second", "Reviews learned a second, latest.", registry=registry
-        )
-        self.candidates = _start_at_zero(
-            Counter("tidemill_candidates_total", "Windows by how training ended.", ["status"], registry=registry),
-            CandidateStatus,
-        )
-        self.training_seconds = Histogram(
-            "tidemill_training_seconds",
+    def __init__(self, registry: CollectorRegistry, kind: str, loss: str) -> None:
+        """Args: kind: part of the names. loss: what the loss is, with its unit."""
+        name = f"tidemill_{kind}"
+        self.steps = Counter(f"{name}_steps_total", "Optimiser steps.", registry=registry)
+        self.loss = Gauge(f"{name}_loss_ratio", f"Latest {loss}.", registry=registry)
+        self.progress = Gauge(f"{name}_progress_ratio", "Of the job under way; 0 when idle.", registry=registry)
+        self.rows_per_second = Gauge(f"{name}_rows_per_second", "Reviews learned a second, latest.", registry=registry)
+        self.seconds = Histogram(
+            f"{name}_seconds",
             "One job from launch to registered version.",
             buckets=(1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600),
             registry=registry,
         )
         self.attempts_failed = Counter(
-            "tidemill_training_attempts_failed_total", "Jobs that ended without a model.", registry=registry
+            f"{name}_attempts_failed_total", "Jobs that ended without a model.", registry=registry
+        )
+
+
+class RetrainerMetrics:
+    """Training on labelled windows, and adapting the base to unlabelled text."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.training = JobMetrics(registry, "training", "training loss (nats per row)")
+        self.candidates = _start_at_zero(
+            Counter("tidemill_candidates_total", "Windows by how training ended.", ["status"], registry=registry),
+            CandidateStatus,
+        )
+        self.adaptation = JobMetrics(registry, "adaptation", "loss of a domain adaptation (nats per guessed token)")
+        self.base_candidates = _start_at_zero(
+            Counter(
+                "tidemill_base_candidates_total", "Domain adaptations by how they ended.", ["status"], registry=registry
+            ),
+            (CandidateStatus.READY, CandidateStatus.FAILED),
         )
 
 

@@ -164,12 +164,16 @@ class Registry:
             self._calls.transferring(doing, lambda: _delete_folder(store, name))
 
     def upload_model(self, run_id: str, folder: Path) -> str:
-        """Keeps an MLflow-format folder among the run's artifacts; returns its URI. Repeating overwrites."""
+        """Keeps a model's folder among the run's artifacts; returns its URI. Repeating overwrites."""
+        return self.upload(run_id, folder, MODEL_FOLDER)
+
+    def upload(self, run_id: str, folder: Path, name: str) -> str:
+        """Keeps a folder, with all below it, among the run's artifacts under a name; otherwise as `upload_model`."""
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            inside = PurePosixPath(MODEL_FOLDER, *path.relative_to(folder).parent.parts)
+            inside = PurePosixPath(name, *path.relative_to(folder).parent.parts)
             self.log_file(run_id, path, str(inside))
         run = self._calls.repeated(f"reading run {run_id}", lambda: self._client.get_run(run_id))
-        return f"{run.info.artifact_uri}/{MODEL_FOLDER}"
+        return f"{run.info.artifact_uri}/{name}"
 
     # Versions
 

@@ -137,12 +137,16 @@ class AdaptationSettings(Section):
     replay_share: float = Field(0.5, ge=0, description="Rows of earlier unlabelled windows, per new row.")
     epochs: float = Field(3.0, gt=0)
     head_epochs: float = Field(
-        1.0, gt=0, description="Passes that train the head alone, of a base that comes without one."
+        3.0, gt=0, description="Passes that train the head alone, of a base that comes without one."
     )
+    head_learning_rate: float = Field(1e-3, gt=0, description="Peak in those passes.")
     learning_rate: float = Field(1e-4, gt=0, description="Peak, for AdamW.")
     mask_share: float = Field(0.15, gt=0, lt=1, description="Of tokens to be guessed.")
     probe_rows: int = Field(
-        1000, ge=1, description="Labelled rows, the newest, that both bases are fine-tuned on for the gate."
+        1000,
+        ge=1,
+        description="Labelled rows, the newest, that both bases are fine-tuned on for the gate; none is begun before "
+        "there are so many.",
     )
     restart: bool = Field(
         True, description="The next window after a base was accepted is learned from it, not from the champion's line."

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from transformers import AutoTokenizer, BertConfig, BertPreTrainedModel
 
 from shared.classifier.base import open_base
 from shared.classifier.calibration import head_of
@@ -55,6 +56,18 @@ def knowing(folder: Path, texts: Sequence[str], strength: float = 1.0) -> Path:
     with torch.no_grad():
         masked.model.get_output_embeddings().bias.add_(strength * torch.log(counts))
     masked.save(folder)
+    return folder
+
+
+def bert_base(folder: Path, kind: type[BertPreTrainedModel]) -> Path:
+    """Writes a random BERT of two small layers as this kind of model, with the tiny base's tokenizer."""
+    tokenizer = AutoTokenizer.from_pretrained(open_base("tiny", folder.parent / ".base"))
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = kind(BertConfig(vocab_size=len(tokenizer), max_position_embeddings=128, **sizes))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 

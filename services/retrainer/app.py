@@ -5,19 +5,27 @@ from dataclasses import dataclass
 
 import structlog
 
+from services.retrainer.adaptation.agenda import Agenda
+from services.retrainer.adaptation.order import AdaptationWorkshop
 from services.retrainer.cycle import Cycle
 from services.retrainer.history import History
-from services.retrainer.launcher import Job
 from services.retrainer.machine import Machine, examine
-from services.retrainer.plan import DecisionWait
-from services.retrainer.preparation import Preparation
-from services.retrainer.rebuild import Rebuild, rebuild_of
-from services.retrainer.registration import Registration
+from services.retrainer.orders import WindowOrder
+from services.retrainer.rebuild import rebuild_of
 from services.retrainer.runs import RunFolder, Runs
-from shared.archive import Archive
+from services.retrainer.workshop import LocalWorkshop, RebuildWorkshop
 from shared.envelope import decode, trace_parent
 from shared.errors import UnreadableRecordError
-from shared.events import Candidate, ClosedWindow, Command, Decision, Event
+from shared.events import (
+    BaseCandidate,
+    BaseDecision,
+    Candidate,
+    ClosedWindow,
+    Command,
+    Decision,
+    Event,
+    UnlabeledWindow,
+)
 from shared.kafka import (
     Follower,
     GroupConsumer,
@@ -33,8 +41,15 @@ from shared.metrics import RetrainerMetrics
 from shared.registry import Registry
 from shared.service import Context
 from shared.service import main as run_service
-from shared.settings import Settings
-from shared.topics import CONTROL_COMMANDS, MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED
+from shared.topics import (
+    BASES_CANDIDATES,
+    BASES_DECISIONS,
+    CONTROL_COMMANDS,
+    MODELS_CANDIDATES,
+    MODELS_DECISIONS,
+    WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
+)
 
 log = structlog.get_logger("retrainer")
 ROLE = "retrainer"
@@ -44,8 +59,22 @@ EVENTS: dict[str, type[Event]] = {
     MODELS_CANDIDATES.name: Candidate,
     MODELS_DECISIONS.name: Decision,
     CONTROL_COMMANDS.name: Command,
+    WINDOWS_UNLABELED.name: UnlabeledWindow,
+    BASES_CANDIDATES.name: BaseCandidate,
+    BASES_DECISIONS.name: BaseDecision,
 }
-FOLLOWED = (WINDOWS_CLOSED, MODELS_CANDIDATES, MODELS_DECISIONS, CONTROL_COMMANDS)
+FOLLOWED = (
+    WINDOWS_CLOSED,
+    MODELS_CANDIDATES,
+    MODELS_DECISIONS,
+    CONTROL_COMMANDS,
+    WINDOWS_UNLABELED,
+    BASES_CANDIDATES,
+    BASES_DECISIONS,
+)
+
+
+WindowCycle = Cycle[RunFolder, Candidate]
 
 
 @dataclass(frozen=True)
@@ -56,47 +85,6 @@ class Delivered:
     record: Record
 
 
-class LocalWorkshop:
-    """Trains in a process group on this machine."""
-
-    def __init__(self, settings: Settings, registry: Registry, machine: Machine) -> None:
-        self._settings = settings
-        self._preparation = Preparation(settings, Archive(settings), registry, machine)
-        self._registration = Registration(registry)
-        self._runs = Runs(settings.home, settings.stream)
-
-    def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
-        return self._registration.find(windows, self._runs.of(windows))
-
-    def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
-        return self._preparation.prepare(windows, history, wait)
-
-    def launch(self, run: RunFolder) -> Job:
-        return Job(run, self._settings.training.timeout_seconds)
-
-    def register(self, run: RunFolder, history: History) -> Candidate:
-        plan = run.plan()
-        learned = (*plan.window_ids, *plan.replay_window_ids) if plan else ()
-        return self._registration.register(run, [history.windows[window_id] for window_id in learned])
-
-    def record_look(self, run: RunFolder, windows: Sequence[ClosedWindow]) -> str:
-        return self._registration.record_look(run, windows)
-
-
-class RebuildWorkshop(LocalWorkshop):
-    """The same, for one order to rebuild; the windows that it is given are the order's."""
-
-    def __init__(self, settings: Settings, registry: Registry, machine: Machine, rebuild: Rebuild) -> None:
-        super().__init__(settings, registry, machine)
-        self._rebuild = rebuild
-
-    def found(self, windows: Sequence[ClosedWindow]) -> Candidate | None:
-        return self._registration.find_rebuild(self._rebuild.name, self._runs.folder(self._rebuild.name))
-
-    def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
-        return self._preparation.prepare_rebuild(self._rebuild)
-
-
 class Retrainer:
     """The service's loop. Only the member that owns the partition trains; others are standbys by Kafka's own rules."""
 
@@ -104,15 +92,19 @@ class Retrainer:
         self._context, self._settings = context, context.settings
         self._metrics = RetrainerMetrics(context.registry)
         self._registry, self._machine = Registry(self._settings, context.stopping), machine
-        self._workshop = LocalWorkshop(self._settings, self._registry, machine)
-        self._runs = Runs(self._settings.home, self._settings.stream)
+        self._bases = Registry(self._settings, context.stopping, model=self._settings.stream.registered_base)
+        self._workshop = LocalWorkshop(self._settings, self._registry, self._bases, machine)
+        self._agenda = Agenda(
+            self._settings, AdaptationWorkshop(self._settings, self._bases, machine), self._metrics.adaptation
+        )
+        self._runs = Runs(self._settings.home, self._settings.stream, RunFolder)
         self._consumer = GroupConsumer(self._settings, ROLE, [WINDOWS_CLOSED], from_beginning)
         self._follower = Follower(self._settings, HISTORY_ROLE, FOLLOWED)
         self._producer: TransactionalProducer | None = None
         self._history = History()
         self._generation = self._consumer.generation
         self._waiting: dict[str, Delivered] = {}
-        self._cycle: Cycle | None = None
+        self._cycle: WindowCycle | None = None
         self._lag = LagReport(self._consumer, context.metrics.consumer_lag, self._settings.stream.identity(ROLE))
 
     def step(self) -> None:
@@ -126,7 +118,12 @@ class Retrainer:
             self._producer = self._take_ownership()
         if self._cycle is None:
             self._cycle = self._next_rebuild() or self._next_cycle()
-        if self._cycle is not None and (candidate := self._cycle.advance()) is not None:
+        if self._cycle is None:
+            self._adapt(self._producer)
+            return
+        if not self._cycle.is_done:
+            self._agenda.rest()
+        if (candidate := self._cycle.advance()) is not None:
             self._publish(candidate, self._producer)
 
     def close(self) -> None:
@@ -152,6 +149,7 @@ class Retrainer:
                 self._waiting[window.window_id] = Delivered(window, record)
 
     def _give_up_ownership(self) -> None:
+        self._agenda.drop()
         if self._cycle is not None:
             self._cycle.stop()
             self._cycle = None
@@ -164,6 +162,7 @@ class Retrainer:
         producer = TransactionalProducer(self._settings, ROLE)
         self._catch_up()
         self._runs.drop_heavy_parts_of(self._history.covered())
+        self._agenda.tidy(self._history.bases.covered())
         return producer
 
     def _catch_up(self) -> None:
@@ -187,7 +186,7 @@ class Retrainer:
             log.error("record_passed_over", error=str(error))
             return None
 
-    def _next_rebuild(self) -> Cycle | None:
+    def _next_rebuild(self) -> WindowCycle | None:
         """Orders to rebuild go first: while a poisoned champion serves, every window waits in its shadow."""
         order = self._history.next_rebuild()
         if order is None:
@@ -195,12 +194,12 @@ class Retrainer:
         # Topics are followed side by side: what the order is about may have been read less far than the order itself.
         self._catch_up()
         rebuild = rebuild_of(order, self._history)
-        workshop = RebuildWorkshop(self._settings, self._registry, self._machine, rebuild)
+        workshop = RebuildWorkshop(self._settings, self._registry, self._bases, self._machine, rebuild)
         log.info("rebuild_taken", rebuild=rebuild.name, version=rebuild.version, without=rebuild.without, who=order.who)
-        settings, metrics = self._settings.training, self._metrics
-        return Cycle(rebuild.windows, self._history, workshop, settings, metrics, rebuild=rebuild)
+        training = self._settings.training
+        return self._cycle_of(WindowOrder(rebuild.windows, self._history, workshop, training, rebuild))
 
-    def _next_cycle(self) -> Cycle | None:
+    def _next_cycle(self) -> WindowCycle | None:
         """Takes what waits first: windows with a plan as planned, else one, or all if the backlog is merged."""
         self._pass_over_covered()
         windows = self._next_windows() if self._waiting else []
@@ -208,9 +207,12 @@ class Retrainer:
             return None
         for window in windows:
             self._history.observe(window)  # the follower may be a moment behind
-        cycle = Cycle(windows, self._history, self._workshop, self._settings.training, self._metrics)
+        cycle = self._cycle_of(WindowOrder(windows, self._history, self._workshop, self._settings.training))
         log.info("window_taken", window_ids=[window.window_id for window in windows], phase=cycle.phase)
         return cycle
+
+    def _cycle_of(self, order: WindowOrder) -> WindowCycle:
+        return Cycle(order, self._settings.training, self._metrics.training)
 
     def _pass_over_covered(self) -> None:
         covered = [window_id for window_id in self._waiting if self._history.is_covered(window_id)]
@@ -240,7 +242,27 @@ class Retrainer:
         for window_id in candidate.window_ids:
             self._waiting.pop(window_id, None)
         self._cycle = None
-        log.info("candidate", window_id=candidate.window_id, status=candidate.status.value, version=candidate.version)
+        said = {"status": candidate.status.value, "version": candidate.version, "reason": candidate.reason}
+        log.info("candidate", window_id=candidate.window_id, **said)
+
+    def _adapt(self, producer: TransactionalProducer) -> None:
+        """Adapts the base while nothing else is to be done."""
+        candidate = self._agenda.advance(self._history, self._nothing_waits)
+        if candidate is None:
+            return
+        newest = self._history.bases.windows[candidate.window_id]
+        with producer.transaction() as transaction:
+            transaction.send(BASES_CANDIDATES, candidate.window_id, candidate, newest.trace_parent)
+        self._history.observe(candidate)
+        self._metrics.base_candidates.labels(candidate.status.value).inc()
+        self._agenda.drop()
+        self._agenda.tidy(frozenset({candidate.window_id}))
+        said = {"status": candidate.status.value, "version": candidate.version, "reason": candidate.reason}
+        log.info("base_candidate", window_id=candidate.window_id, **said)
+
+    def _nothing_waits(self) -> bool:
+        # Windows behind the one just learned are in Kafka still: the consumer was paused meanwhile.
+        return not any(self._consumer.lag().values())
 
 
 def backlog(windows: Sequence[ClosedWindow], merge: bool) -> list[ClosedWindow]:

@@ -2,24 +2,31 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from transformers import TrainerCallback
 
 from services.retrainer.checkpoints import mark_complete
 from services.retrainer.progress import Point, ProgressLog, Resumed, rows_seen
-from services.retrainer.sampling import LengthGroupedSampler
+
+
+class Epochal(Protocol):
+    """What differs from one pass over the rows to the next."""
+
+    epoch: int
 
 
 class EpochOrder(TrainerCallback):
-    """Tells the sampler which epoch begins, also when a resumed job begins in the middle of it."""
+    """Says which epoch begins, also when a resumed job begins in the middle of it."""
 
-    def __init__(self, sampler: LengthGroupedSampler, steps_per_epoch: int) -> None:
-        self._sampler, self._steps_per_epoch = sampler, steps_per_epoch
+    def __init__(self, told: Sequence[Epochal], steps_per_epoch: int) -> None:
+        self._told, self._steps_per_epoch = told, steps_per_epoch
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._sampler.epoch = state.global_step // self._steps_per_epoch
+        for each in self._told:
+            each.epoch = state.global_step // self._steps_per_epoch
 
 
 class CheckpointMarker(TrainerCallback):

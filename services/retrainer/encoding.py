@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from services.retrainer.runs import TrainingRow
 from shared.classifier.inference import Encoder, padded
+from shared.classifier.masked import MaskedModel
 from shared.classifier.model import Classifier
 
 
@@ -67,6 +68,6 @@ class Collator:
         return batch
 
 
-def token_ids(texts: Sequence[str], classifier: Classifier, max_tokens: int) -> list[list[int]]:
+def token_ids(texts: Sequence[str], model: Classifier | MaskedModel, max_tokens: int) -> list[list[int]]:
     """Token ids of each text, cut to the training length or the model's own, whichever is less."""
-    return Encoder(classifier.tokenizer, min(max_tokens, classifier.window)).encode(texts).ids
+    return Encoder(model.tokenizer, min(max_tokens, model.window)).encode(texts).ids

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from services.retrainer.bases import Bases
 from services.retrainer.start import WaitingChallenger
 from shared.events import (
     Candidate,
@@ -28,6 +29,7 @@ class History:
     champion: str | None = None
     digests: dict[str, str] = field(default_factory=dict)
     promoted: list[str] = field(default_factory=list)
+    bases: Bases = field(default_factory=Bases)
     _waiting: dict[str, WaitingChallenger] = field(default_factory=dict)
     _covered: set[str] = field(default_factory=set)
     _decided: set[str] = field(default_factory=set)
@@ -37,6 +39,7 @@ class History:
 
     def observe(self, event: Event) -> None:
         """Folds in one event; kinds that planning does not need are passed over."""
+        self.bases.observe(event)
         match event:
             case ClosedWindow():
                 self.windows[event.window_id] = event
@@ -102,6 +105,15 @@ class History:
     def candidate_of(self, version: str) -> Candidate | None:
         """The candidate that a version is."""
         return next((made for made in self.candidates.values() if made.version == version), None)
+
+    def bases_of(self, versions: Iterable[str]) -> dict[str, str | None]:
+        """Version -> the adapted base that its line began with; None: the configured one."""
+        made = {version: self.candidate_of(version) for version in versions}
+        return {version: candidate.base_version if candidate else None for version, candidate in made.items()}
+
+    def begun_bases(self) -> frozenset[str]:
+        """Adapted bases that some candidate's line began with."""
+        return frozenset(filter(None, (candidate.base_version for candidate in self.candidates.values())))
 
     def left_out(self, versions: Iterable[str]) -> tuple[str, ...]:
         """What the lines of these versions were rebuilt without."""

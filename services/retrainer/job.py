@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
 from transformers import TrainerCallback
 
+from services.retrainer.alone import alone_in
 from services.retrainer.callbacks import ParentWatch
 from services.retrainer.environment import describe
 from services.retrainer.finishing import finish
@@ -24,11 +24,9 @@ from services.retrainer.runs import JobSetup, RunFolder
 from services.retrainer.training import train, use_one_device
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
-from shared.errors import TidemillError, TrainingError
+from shared.errors import TidemillError
 from shared.processes import die_with_parent
 
-# The kernel kills an old job with its service, so a lock is held this long only where the kernel does not.
-LOCK_SECONDS = 60.0
 TORCHRUN = "torch.distributed.run"
 
 
@@ -58,7 +56,7 @@ def is_distrusted(run: RunFolder, plan: Plan) -> bool:
     """Whether the window's labels must not be learned; the run folder says why."""
     if not looks(plan):
         return False
-    prepare_process(plan, run.setup())
+    prepare_process(run.setup(), only_device(plan))
     return look_at_labels(run, plan).distrust is not None
 
 
@@ -79,16 +77,13 @@ def do_locked(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] =
     if int(os.environ.get("RANK", "0")) > 0:
         do(run, plan, callbacks)
         return
-    try:
-        with FileLock(run.lock_file, timeout=LOCK_SECONDS):
-            do(run, plan, callbacks)
-    except TimeoutError as error:
-        raise TrainingError(f"{run.lock_file} is held by another job; end that one") from error
+    with alone_in(run):
+        do(run, plan, callbacks)
 
 
 def do(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ()) -> None:
     """Trains, finishes, and writes the result last."""
-    prepare_process(plan, run.setup())
+    prepare_process(run.setup(), only_device(plan))
     with quietly():
         trained = train(run, plan, callbacks)
     if not trained.is_main_process:
@@ -100,12 +95,17 @@ def do(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ()) ->
     run.write(run.result_file, result)
 
 
-def prepare_process(plan: Plan, setup: JobSetup) -> None:
-    """What must be set before the first model is made."""
+def prepare_process(setup: JobSetup, device: str | None) -> None:
+    """What must be set before the first model is made. Args: device: the only one to be used; None: not to be said."""
     if setup.threads is not None:
         use_threads(setup.threads)
-    if plan.training.processes == 1:
-        use_one_device(plan.hardware.device)
+    if device is not None:
+        use_one_device(device)
+
+
+def only_device(plan: Plan) -> str | None:
+    """The device of a training in one process; of several, each takes its own."""
+    return plan.hardware.device if plan.training.processes == 1 else None
 
 
 if __name__ == "__main__":

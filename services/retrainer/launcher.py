@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from typing import IO
 
 from services.retrainer.progress import Entry, ProgressReader
-from services.retrainer.runs import RunFolder
+from services.retrainer.runs import WorkFolder
 
-JOB = "services.retrainer.job"
 LOG_LINES_IN_REASON = 5
 LOG_BYTES_IN_REASON = 4096
 
@@ -27,7 +26,7 @@ class JobEnd:
 class Job:
     """One running job."""
 
-    def __init__(self, run: RunFolder, timeout_seconds: float) -> None:
+    def __init__(self, run: WorkFolder, timeout_seconds: float) -> None:
         """Starts it. Call from a thread that lives as long as the job may: the kernel ends the job with it."""
         self._run, self._timeout = run, timeout_seconds
         self._progress = ProgressReader(run.progress_file)
@@ -68,7 +67,7 @@ class Job:
         self._process.wait()
 
     def _ended(self, code: int) -> JobEnd:
-        if code == 0 and (self._run.result_file.exists() or self._run.distrust() is not None):
+        if code == 0 and self._run.is_finished():
             return JobEnd(None)
         return JobEnd(f"{_how(code)}: {self._last_lines() or 'it wrote nothing'}")
 
@@ -81,10 +80,10 @@ class Job:
         return " | ".join(lines[-LOG_LINES_IN_REASON:])
 
 
-def _start(run: RunFolder, log: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(run: WorkFolder, log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         # Safe path: a folder `shared` where somebody happens to stand must not stand in for ours.
-        [sys.executable, "-P", "-m", JOB, str(run.path), str(os.getpid())],
+        [sys.executable, "-P", "-m", run.JOB, str(run.path), str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,

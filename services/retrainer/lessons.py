@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from services.retrainer.encoding import Teaching, token_ids
 from services.retrainer.hard_rows import pick_hard, row_losses
-from services.retrainer.plan import Plan
+from services.retrainer.plan import LearningPlan, Plan
 from services.retrainer.runs import KeptRows, RunFolder, TrainingRow, write_whole
 from shared.classifier.inference import TOKEN_BUDGET, Encoded, infer
 from shared.classifier.model import Classifier
@@ -85,7 +85,7 @@ def start_logits(file: Path, start: Classifier, rows: Sequence[TrainingRow], pla
     return logits
 
 
-def this_device(plan: Plan) -> str:
+def this_device(plan: LearningPlan) -> str:
     """The device of this process, among several of one machine."""
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if plan.hardware.device.startswith("cuda") else "cpu"
 

@@ -12,14 +12,17 @@ from shared.errors import ModelError
 from shared.registry import Registry
 
 log = structlog.get_logger("retrainer")
-PARENTS = "parents"
+# Below home: the versions that a training starts from, the adapted base that it starts from instead, and what an
+# adaptation goes on from. Each keeps only what was asked for last, so that nobody deletes what another one reads.
+PARENTS, BASES, ADAPTED_FROM = "parents", "bases", "adapted-from"
 
 
 class Parents:
     """Brings versions from the registry; only those asked for last are kept."""
 
-    def __init__(self, registry: Registry, home: Path) -> None:
-        self._registry, self._root = registry, home.resolve() / PARENTS
+    def __init__(self, registry: Registry, home: Path, folder: str = PARENTS) -> None:
+        """Args: folder: below home, for nobody else."""
+        self._registry, self._root = registry, home.resolve() / folder
 
     def known(self, versions: Sequence[str], digests: Mapping[str, str]) -> tuple[ParentVersion, ...]:
         """Versions with their digests.

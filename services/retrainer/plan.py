@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 
-from shared.events import ClosedWindow, Sha256, Side, Snapshot, SplitRecord
+from shared.events import ClosedWindow, Sha256, Side, Snapshot, SplitRecord, UnlabeledWindow
 from shared.training_settings import HardReplaySettings, TrainingSettings
 
 
@@ -31,6 +31,10 @@ class StartPoint(PlanPart):
     base: str = Field(description="Name of the base model, also when a version that grew from it is the start.")
     base_revision: str | None = None
     base_digest: Sha256
+    base_version: str | None = Field(
+        None, description="Adapted base in its place: of the line that the parents come from, or, without any, opened."
+    )
+    base_version_digest: Sha256 | None = Field(None, description="Of its files, where it is opened.")
     parents: tuple[ParentVersion, ...] = Field(
         (), description="Versions to start from; none: the base itself; several: the average of their weights."
     )
@@ -39,6 +43,13 @@ class StartPoint(PlanPart):
     def version(self) -> str | None:
         """The first parent, if there is one."""
         return self.parents[0].version if self.parents else None
+
+    @property
+    def adapted_base(self) -> ParentVersion | None:
+        """The version of the base that is opened in place of the configured one, if it is."""
+        if self.base_version is None or self.base_version_digest is None:
+            return None
+        return ParentVersion(version=self.base_version, digest=self.base_version_digest)
 
     @property
     def averaged(self) -> tuple[str, ...]:
@@ -62,7 +73,7 @@ class ReplayedWindow(PlanPart):
 
     window_id: str
     snapshot: Snapshot
-    offsets: tuple[NonNegativeInt, ...] = Field(min_length=1, description="The rows drawn, in `reviews.curated`.")
+    offsets: tuple[NonNegativeInt, ...] = Field(min_length=1, description="The rows drawn, in the window's topic.")
 
 
 class DecisionWait(PlanPart):
@@ -87,19 +98,12 @@ class Hardware(PlanPart):
     precision: Literal["fp32", "bf16"]
 
 
-class Plan(PlanPart):
-    """One training: data, start, schedule and seed."""
+class LearningPlan(PlanPart):
+    """What every training has: data, start, settings and seed."""
 
     plan_version: Literal[1] = 1
     windows: tuple[NewWindow, ...] = Field(min_length=1, description="Oldest first; the last one names the run.")
     replay: tuple[ReplayedWindow, ...] = ()
-    replay_kept: NonNegativeInt | None = Field(
-        None, description="Rows of `replay` that the job keeps by the start model's loss; null: all. Which: its result."
-    )
-    rebuild: RebuiltVersion | None = Field(None, description="Null: the windows are new.")
-    without: tuple[str, ...] = Field(
-        (), description="Left out of every window of a rebuild; of any other plan, out of what is learned again."
-    )
     start: StartPoint
     training: TrainingSettings
     hardware: Hardware
@@ -113,8 +117,8 @@ class Plan(PlanPart):
 
     @property
     def window_id(self) -> str:
-        """The run's name: the newest window, or the rebuild's own."""
-        return self.rebuild.name if self.rebuild else self.windows[-1].window_id
+        """The run's name: the newest window."""
+        return self.windows[-1].window_id
 
     @property
     def window_ids(self) -> tuple[str, ...]:
@@ -134,13 +138,35 @@ class Plan(PlanPart):
     @property
     def replay_rows(self) -> int:
         """Rows that are learned again."""
-        drawn = sum(len(window.offsets) for window in self.replay)
-        return drawn if self.replay_kept is None else min(drawn, self.replay_kept)
+        return sum(len(window.offsets) for window in self.replay)
 
     def sha256(self) -> str:
         """Digest of the plan as canonical JSON."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class Plan(LearningPlan):
+    """The training of a classifier on windows of labelled reviews."""
+
+    replay_kept: NonNegativeInt | None = Field(
+        None, description="Rows of `replay` that the job keeps by the start model's loss; null: all. Which: its result."
+    )
+    rebuild: RebuiltVersion | None = Field(None, description="Null: the windows are new.")
+    without: tuple[str, ...] = Field(
+        (), description="Left out of every window of a rebuild; of any other plan, out of what is learned again."
+    )
+
+    @property
+    def window_id(self) -> str:
+        """The run's name: the newest window, or the rebuild's own."""
+        return self.rebuild.name if self.rebuild else super().window_id
+
+    @property
+    def replay_rows(self) -> int:
+        """Rows that are learned again."""
+        drawn = super().replay_rows
+        return drawn if self.replay_kept is None else min(drawn, self.replay_kept)
 
 
 def plan_seed(seed: int, sequence: int) -> int:
@@ -158,6 +184,7 @@ def make_plan(
     replay: Mapping[str, tuple[int, ...]],
     earlier: Mapping[str, ClosedWindow],
     *,
+    wanted: int | None = None,
     without: tuple[str, ...] = (),
     start: StartPoint,
     training: TrainingSettings,
@@ -171,16 +198,15 @@ def make_plan(
     Args:
         windows: At least one, oldest first.
         replay: Window id -> offsets to learn again; each id is one of `earlier`.
+        wanted: Rows to learn again; None: the settings' share of the new ones.
         without: What none of those offsets may be.
     """
     newest = windows[-1]
+    kept = wanted_replay(windows, training) if wanted is None else wanted
     return Plan(
         windows=tuple(_new(window) for window in windows),
-        replay=tuple(
-            ReplayedWindow(window_id=window_id, snapshot=earlier[window_id].snapshot, offsets=offsets)
-            for window_id, offsets in replay.items()
-        ),
-        replay_kept=wanted_replay(windows, training) if isinstance(training.replay, HardReplaySettings) else None,
+        replay=replayed(replay, earlier),
+        replay_kept=kept if isinstance(training.replay, HardReplaySettings) else None,
         without=without,
         start=start,
         training=training,
@@ -192,6 +218,16 @@ def make_plan(
         decision_wait=decision_wait,
         code_version=code_version,
         planned_at=now,
+    )
+
+
+def replayed(
+    drawn: Mapping[str, tuple[int, ...]], windows: Mapping[str, ClosedWindow] | Mapping[str, UnlabeledWindow]
+) -> tuple[ReplayedWindow, ...]:
+    """Window id -> offsets, as a plan keeps them."""
+    return tuple(
+        ReplayedWindow(window_id=window_id, snapshot=windows[window_id].snapshot, offsets=offsets)
+        for window_id, offsets in drawn.items()
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
+from services.retrainer.bases import AdaptedBase
 from services.retrainer.history import History
 from services.retrainer.machine import Machine
-from services.retrainer.parents import Parents
+from services.retrainer.parents import BASES, Parents
 from services.retrainer.plan import (
     DecisionWait,
     ParentVersion,
@@ -20,7 +21,7 @@ from services.retrainer.plan import (
 from services.retrainer.rebuild import COLUMNS, Rebuild, Share, objection_to, share_of
 from services.retrainer.replay import EarlierRow, build_policy, eligible, replay_quotas
 from services.retrainer.runs import JobSetup, RunFolder, Runs, TrainingRow
-from services.retrainer.start import choose_start
+from services.retrainer.start import choose_start, of_one_base, restarts
 from shared.archive import Archive, WindowRow
 from shared.errors import RecordError, SnapshotError
 from shared.events import ClosedWindow, Side, Snapshot, utc_now
@@ -35,10 +36,13 @@ log = structlog.get_logger("retrainer")
 class Preparation:
     """Turns windows into a run folder that the job can work on. Doing it again changes nothing."""
 
-    def __init__(self, settings: Settings, archive: Archive, registry: Registry, machine: Machine) -> None:
+    def __init__(
+        self, settings: Settings, archive: Archive, registry: Registry, bases: Registry, machine: Machine
+    ) -> None:
+        """Args: bases: the registry, speaking of the base."""
         self._settings, self._archive, self._machine = settings, archive, machine
-        self._parents = Parents(registry, settings.home)
-        self._runs = Runs(settings.home, settings.stream)
+        self._parents, self._bases = Parents(registry, settings.home), Parents(bases, settings.home, BASES)
+        self._runs = Runs(settings.home, settings.stream, RunFolder)
 
     def prepare(self, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> RunFolder:
         """A plan that is there is kept: what was begun with it must be finished with it.
@@ -54,14 +58,14 @@ class Preparation:
             self.furnish(run, plan)
         return run
 
-    def prepare_rebuild(self, rebuild: Rebuild) -> RunFolder:
-        """The same for an order to rebuild.
+    def prepare_rebuild(self, rebuild: Rebuild, history: History) -> RunFolder:
+        """The same for an order to rebuild: from the base in use.
 
         Raises:
             RecordError: Nothing would be left out, or too little left; or as `prepare` does.
         """
         run = self._runs.folder(rebuild.name)
-        plan = run.plan() or self._planned_rebuild(run, rebuild)
+        plan = run.plan() or self._planned_rebuild(run, rebuild, history)
         if run.result() is None:
             self.furnish(run, plan)
         return run
@@ -69,19 +73,25 @@ class Preparation:
     def furnish(self, run: RunFolder, plan: Plan) -> None:
         """Gives a run what its job works on: the plan's rows and weights. Raises as `prepare` does."""
         self._write_rows(run, plan)
-        folders = self._parents.folders(plan.start.parents) or (self._machine.base_folder,)
+        adapted = plan.start.adapted_base
+        base = self._bases.folders([adapted])[0] if adapted else self._machine.base_folder
+        folders = self._parents.folders(plan.start.parents) or (base,)
         setup = JobSetup(start_folders=folders, threads=self._settings.model.threads)
         run.write(run.setup_file, setup)
 
     def _planned(self, run: RunFolder, windows: Sequence[ClosedWindow], history: History, wait: DecisionWait) -> Plan:
         earlier = eligible(history.windows.values(), windows[0].sequence, history.quarantined())
-        training, start = self._settings.training, self._start(history)
+        training, start, restarted = self._settings.training, *self._start(history)
+        wanted = wanted_replay(windows, training)
+        if restarted:
+            wanted = max(wanted, self._settings.adaptation.restart_rows)
         without = history.left_out(filter(None, (history.champion, *(parent.version for parent in start.parents))))
         seed = plan_seed(training.seed, windows[-1].sequence)
         plan = make_plan(
             windows,
-            self._drawn(earlier, LeftOut.of(without), wanted_replay(windows, training), seed),
+            self._drawn(earlier, LeftOut.of(without), wanted, seed),
             earlier,
+            wanted=wanted,
             without=without,
             start=start,
             training=training,
@@ -92,7 +102,7 @@ class Preparation:
         )
         return _written(run, plan)
 
-    def _planned_rebuild(self, run: RunFolder, rebuild: Rebuild) -> Plan:
+    def _planned_rebuild(self, run: RunFolder, rebuild: Rebuild, history: History) -> Plan:
         shares = [share_of(rebuild, window, self._counted_rows(window.snapshot)) for window in rebuild.windows]
         if (objection := objection_to(rebuild, shares)) is not None:
             raise RecordError(objection)
@@ -101,7 +111,7 @@ class Preparation:
             {},
             {},
             without=rebuild.without,
-            start=self._from_base(()),
+            start=self._from_base(history.bases.accepted(self._machine.base_digest)),
             training=self._settings.training,
             hardware=self._machine.hardware,
             decision_wait=DecisionWait(),
@@ -114,22 +124,34 @@ class Preparation:
         columns = self._archive.columns(snapshot, COLUMNS).to_pydict()
         return zip(*(columns[name] for name in COLUMNS), strict=True)
 
-    def _start(self, history: History) -> StartPoint:
+    def _start(self, history: History) -> tuple[StartPoint, bool]:
+        """And whether it leaves the models that learned so far, for a base accepted since."""
+        training, accepted = self._settings.training, history.bases.accepted(self._machine.base_digest)
+        version = accepted.version if accepted else None
+        if restarts(training, self._settings.adaptation, version, history.begun_bases()):
+            return self._from_base(accepted), True
+        parents = self._parents_of(history)
+        if not parents:
+            return self._from_base(accepted), False
+        began_with = history.bases_of([parents[0].version])[parents[0].version]
+        return self._configured_base().model_copy(update={"parents": parents, "base_version": began_with}), False
+
+    def _parents_of(self, history: History) -> tuple[ParentVersion, ...]:
         training = self._settings.training
         chosen = choose_start(training, history.champion, history.waiting, history.promoted)
-        parents = self._parents.known(chosen, history.digests)
-        if training.start == "soup":
-            parents = self._parents.at_hand(parents)
-        return self._from_base(parents)
-
-    def _from_base(self, parents: tuple[ParentVersion, ...]) -> StartPoint:
-        model = self._settings.model
-        return StartPoint(
-            base=model.base,
-            base_revision=model.base_revision,
-            base_digest=self._machine.base_digest,
-            parents=parents,
+        if training.start != "soup":
+            return self._parents.known(chosen, history.digests)
+        return self._parents.at_hand(
+            self._parents.known(of_one_base(chosen, history.bases_of(chosen)), history.digests)
         )
+
+    def _from_base(self, adapted: AdaptedBase | None) -> StartPoint:
+        found = {"base_version": adapted.version, "base_version_digest": adapted.digest} if adapted else {}
+        return self._configured_base().model_copy(update=found)
+
+    def _configured_base(self) -> StartPoint:
+        model = self._settings.model
+        return StartPoint(base=model.base, base_revision=model.base_revision, base_digest=self._machine.base_digest)
 
     def _drawn(
         self, earlier: Mapping[str, ClosedWindow], without: LeftOut, wanted: int, seed: int

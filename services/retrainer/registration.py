@@ -1,29 +1,28 @@
 """Brings a finished run into the registry: one run and one version a window, with everything that explains it."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import structlog
 
 from services.retrainer.plan import Plan
-from services.retrainer.progress import Point, ProgressReader, curve
+from services.retrainer.progress import ProgressReader, curve
+from services.retrainer.run_log import RunLog, loss_series
 from services.retrainer.runs import RunFolder, TrainingResult
 from shared.classifier.digest import verify
-from shared.errors import ConfigurationError, RegistryRefusedError, TrainingError
-from shared.events import Candidate, CandidateStatus, ClosedWindow, TrainingMetrics, utc_now
+from shared.errors import ConfigurationError, TrainingError
+from shared.events import Candidate, CandidateStatus, ClosedWindow, Snapshot, TrainingMetrics, utc_now
 from shared.label_quality import LabelQuality
-from shared.lineage import Lineage
+from shared.lineage import AnyLineage, Lineage
 from shared.registry import ModelVersion, Registry
 
 log = structlog.get_logger("retrainer")
-WINDOWS_FOLDER, PLOTS_FOLDER = "windows", "plots"
 
 
 class Registration:
     """Registers runs. Each step finds what an interrupted one left, so all may be repeated."""
 
     def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+        self._registry, self._log = registry, RunLog(registry)
 
     def find(self, windows: Sequence[ClosedWindow], run: RunFolder) -> Candidate | None:
         """The candidate of a version that is registered already, even if its run folder is gone.
@@ -37,7 +36,7 @@ class Registration:
         version = self._registry.version_of_window(window_id)
         if version is None:
             return None
-        _check_same_rows(version, windows[-1])
+        refuse_other_rows(version, Lineage.from_tags(version.tags), window_id, windows[-1].snapshot)
         return self._ended(window_id, version, run)
 
     def find_rebuild(self, name: str, run: RunFolder) -> Candidate | None:
@@ -69,9 +68,11 @@ class Registration:
             raise TrainingError(f"{run.path}: no finished run there")
         verify(run.model, result.model_digest)
         run_id = self._registry.run_of_window(plan.window_id, f"train {plan.window_id}")
-        self._log_numbers(run_id, run, plan, result)
+        self._log.numbers(run_id, parameters(plan), measurements(result), result.metrics.steps)
+        self._log.series(run_id, loss_series(curve(ProgressReader(run.progress_file).news())))
         self._log_quality(run_id, run)
-        self._log_files(run_id, run, windows)
+        self._log.files(run_id, run)
+        self._log.manifests(run_id, windows)
         version = self._register_model(run_id, run, plan, result)
         self._registry.end_run(run_id)
         log.info("registered", window_id=plan.window_id, version=version.version, run=self._registry.run_url(run_id))
@@ -92,7 +93,7 @@ class Registration:
         run_id = self._registry.run_of_window(plan.window_id, f"look at labels of {plan.window_id}")
         self._log_quality(run_id, run)
         self._registry.log_file(run_id, run.plan_file)
-        self._log_manifests(run_id, windows)
+        self._log.manifests(run_id, windows)
         self._registry.end_run(run_id)
         log.info("look_recorded", window_id=plan.window_id, run=self._registry.run_url(run_id))
         return run_id
@@ -102,28 +103,6 @@ class Registration:
             self._registry.log_metrics(run_id, suspicion(quality))
             self._registry.log_file(run_id, run.quality_file)
 
-    def _log_numbers(self, run_id: str, run: RunFolder, plan: Plan, result: TrainingResult) -> None:
-        try:
-            self._registry.log_params(run_id, parameters(plan))
-        except RegistryRefusedError as error:
-            # A run folder was lost and the window planned anew: MLflow keeps the first values, plan.json the true ones.
-            log.warning("params_kept", window_id=plan.window_id, error=str(error))
-        self._registry.log_metrics(run_id, measurements(result), step=result.metrics.steps)
-        for name, series in loss_series(curve(ProgressReader(run.progress_file).news())).items():
-            self._registry.log_series(run_id, name, series)
-
-    def _log_files(self, run_id: str, run: RunFolder, windows: Sequence[ClosedWindow]) -> None:
-        for file in (run.plan_file, run.result_file, run.environment_file, run.progress_file):
-            self._registry.log_file(run_id, file)
-        for plot in sorted(run.plots.glob("*.png")):
-            self._registry.log_file(run_id, plot, PLOTS_FOLDER)
-        self._log_manifests(run_id, windows)
-
-    def _log_manifests(self, run_id: str, windows: Sequence[ClosedWindow]) -> None:
-        for window in windows:
-            name = str(Path(WINDOWS_FOLDER) / f"{window.window_id}.json")
-            self._registry.log_text(run_id, window.model_dump_json(indent=2), name)
-
     def _register_model(self, run_id: str, run: RunFolder, plan: Plan, result: TrainingResult) -> ModelVersion:
         source = self._registry.upload_model(run_id, run.model)
         tags = lineage_of(plan, result).to_tags()
@@ -131,13 +110,16 @@ class Registration:
         return self._registry.register(plan.window_id, run_id, source, tags)
 
 
-def _check_same_rows(version: ModelVersion, window: ClosedWindow) -> None:
-    """The names of windows begin again with a new Kafka, while the registry may have stayed."""
-    if window.snapshot.sha256 not in Lineage.from_tags(version.tags).snapshot_sha256s:
+def refuse_other_rows(version: ModelVersion, lineage: AnyLineage, window_id: str, snapshot: Snapshot) -> None:
+    """The names of windows begin again with a new Kafka, while the registry may have stayed.
+
+    Raises: ConfigurationError if the version that is named after the window did not learn that snapshot.
+    """
+    if snapshot.sha256 not in lineage.snapshot_sha256s:
         raise ConfigurationError(
-            f"version {version.version} in the registry is named after {window.window_id}, but learned other rows "
-            "than that window holds: the registry holds a model of another stream under this name; use another "
-            "stream.prefix, or another registry"
+            f"version {version.version} in the registry is named after {window_id}, but learned other rows than that "
+            "window holds: the registry holds a model of another stream under this name; use another stream.prefix, "
+            "or another registry"
         )
 
 
@@ -161,6 +143,7 @@ def candidate_of(window_id: str, version: ModelVersion, metrics: TrainingMetrics
         replay_window_ids=lineage.replay_window_ids,
         rebuild_of=lineage.rebuild_of,
         without=lineage.without,
+        base_version=lineage.base_version,
         metrics=metrics,
         created_at=utc_now(),
     )
@@ -179,6 +162,7 @@ def lineage_of(plan: Plan, result: TrainingResult) -> Lineage:
         without=plan.without,
         base=plan.start.base,
         base_digest=plan.start.base_digest,
+        base_version=plan.start.base_version,
         seed=plan.seed,
         labels=plan.labels,
         normaliser_version=plan.split.normaliser_version,
@@ -203,6 +187,7 @@ def parameters(plan: Plan) -> dict[str, object]:
     settings = {f"training.{name}": value for name, value in plan.training.model_dump(mode="json").items()}
     return settings | {
         "base": plan.start.base,
+        "base_version": plan.start.base_version or "none",
         "parent_version": "+".join(parent.version for parent in plan.start.parents) or "none",
         "device": plan.hardware.device,
         "precision": plan.hardware.precision,
@@ -231,13 +216,3 @@ def suspicion(quality: LabelQuality) -> dict[str, float]:
     """What the look at the labels says, as metrics of the run."""
     found = quality.report.window
     return {"suspicious_labels": float(found.suspicious), "suspicious_label_share": found.share}
-
-
-def loss_series(points: Sequence[Point]) -> dict[str, list[tuple[int, float]]]:
-    """The curves as MLflow charts them; of one, the x axis counts tokens instead of steps."""
-    return {
-        "loss": [(point.step, point.loss) for point in points],
-        "loss_by_tokens": [(point.tokens_seen, point.loss) for point in points],
-        "learning_rate": [(point.step, point.learning_rate) for point in points],
-        "curve_rows_per_second": [(point.step, point.rows_per_second) for point in points],
-    }

@@ -131,9 +131,11 @@ def even_shares(available: Mapping[str, int], wanted: int, chance: random.Random
     return {name: given[name] for name in available if given[name]}
 
 
-def eligible(windows: Iterable[ClosedWindow], before: int, quarantined: frozenset[str]) -> dict[str, ClosedWindow]:
-    """Trainable windows with a sequence below `before` that nobody distrusts, by id, oldest first."""
-    earlier = (window for window in windows if window.sequence < before and window.trainable)
+def eligible(
+    windows: Iterable[ClosedWindow], before: int | None, quarantined: frozenset[str]
+) -> dict[str, ClosedWindow]:
+    """Trainable windows that nobody distrusts, with a sequence below `before` if given, by id, oldest first."""
+    earlier = (each for each in windows if each.trainable and (before is None or each.sequence < before))
     kept = (window for window in earlier if window.window_id not in quarantined)
     return {window.window_id: window for window in sorted(kept, key=lambda window: window.sequence)}
 

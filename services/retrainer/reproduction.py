@@ -22,11 +22,12 @@ from services.retrainer.environment import Environment
 from services.retrainer.launcher import Job
 from services.retrainer.likeness import Difference, Likeness, Part, compare, environment_differences
 from services.retrainer.machine import examine
+from services.retrainer.parents import BASES, PARENTS
 from services.retrainer.plan import Plan
 from services.retrainer.preparation import Preparation
 from services.retrainer.progress import Point
 from services.retrainer.recovery import RecoveringArchive
-from services.retrainer.registration import WINDOWS_FOLDER
+from services.retrainer.run_log import WINDOWS_FOLDER
 from services.retrainer.runs import RunFolder, TrainingResult
 from shared.classifier.digest import verify
 from shared.classifier.probe import KNOWN_QUESTIONS
@@ -109,7 +110,7 @@ def _reproduced(settings: Settings, version: str, folder: Path) -> Reproduction:
     result, seconds = _trained(run, record, _preparation(settings, record, archive, registry, folder), settings)
     report = _report(record, run, result, registry, tuple(archive.recovered), seconds)
     run.drop_heavy_parts()
-    for scratch in ("parents", "registered", "record"):
+    for scratch in (PARENTS, BASES, "registered", "record"):
         shutil.rmtree(folder / scratch, ignore_errors=True)
     run.write(folder / "reproduction.json", report)
     return report
@@ -169,12 +170,14 @@ def _preparation(
     # A home of its own, since the retrainer keeps the weights of one parent only, and may be using another now.
     then = settings.model_copy(update={"home": folder, "model": model, "training": record.plan.training})
     machine = examine(then)
-    if start.version is None and machine.base_digest != start.base_digest:
+    from_configured = start.version is None and start.adapted_base is None
+    if from_configured and machine.base_digest != start.base_digest:
         raise ModelError(
             f"base {start.base} is not the one that version {record.version} started from: its digest is "
             f"{machine.base_digest}, expected {start.base_digest}"
         )
-    return Preparation(then, archive, registry, machine)
+    bases = Registry(settings, model=settings.stream.registered_base)
+    return Preparation(then, archive, registry, bases, machine)
 
 
 def _trained(

@@ -2,21 +2,23 @@
 
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, TypeAdapter
 
-from services.retrainer.plan import NewWindow, Plan
-from shared.events import ClosedWindow, Sha256, TrainingMetrics
+from services.retrainer.plan import LearningPlan, NewWindow, Plan
+from shared.events import ClosedWindow, Sha256, TrainingMetrics, UnlabeledWindow
 from shared.label_quality import QUALITY_FILE, LabelQuality
 from shared.settings import StreamSettings
 
 log = structlog.get_logger("retrainer")
 SET_ASIDE = "other-"
 AnyModel = TypeVar("AnyModel", bound=BaseModel)
+AnyWindow = ClosedWindow | UnlabeledWindow | NewWindow
 _REASONS = TypeAdapter(list[str])
 
 
@@ -67,15 +69,20 @@ class TrainingResult(BaseModel):
     resumed_from_step: NonNegativeInt = Field(description="Where the last attempt went on; 0: from the start.")
 
 
-class RunFolder:
+class WorkFolder(ABC):
     """Paths of one run, and its small files, each written whole or not at all."""
+
+    # The module that does the work, in a process of its own.
+    JOB: ClassVar[str]
+    # Names of the runs that learn windows, and of others in the same place.
+    WINDOWS: ClassVar[str]
+    OTHERS: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.plan_file = path / "plan.json"
         self.setup_file = path / "job.json"
         self.result_file = path / "result.json"
-        self.quality_file = path / QUALITY_FILE
         self.attempts_file = path / "attempts.json"
         self.environment_file = path / "environment.json"
         self.progress_file = path / "progress.jsonl"
@@ -83,43 +90,32 @@ class RunFolder:
         self.lock_file = path / ".lock"
         self.data = path / "data"
         self.checkpoints = path / "checkpoints"
-        self.flat_model = path / "classifier"
         self.model = path / "model"
         self.plots = path / "plots"
 
-    def plan(self) -> Plan | None:
+    @abstractmethod
+    def plan(self) -> LearningPlan | None:
         """The plan, if there is one."""
-        return _read(Plan, self.plan_file)
+
+    def is_finished(self) -> bool:
+        """Whether the job has left all that it was to leave."""
+        return self.result_file.exists()
 
     def setup(self) -> JobSetup:
         """What the service left for the job."""
         return JobSetup.model_validate_json(self.setup_file.read_bytes())
 
-    def result(self) -> TrainingResult | None:
-        """The result, if the job has finished."""
-        return _read(TrainingResult, self.result_file)
-
-    def quality(self) -> LabelQuality | None:
-        """What the job said of the window's labels, if it looked."""
-        return _read(LabelQuality, self.quality_file)
-
-    def distrust(self) -> str | None:
-        """Why the window's labels must not be learned; None if they may, or nobody looked."""
-        quality = self.quality()
-        return quality.distrust if quality else None
-
     def write(self, path: Path, content: BaseModel) -> None:
         """Writes one of the folder's files."""
         write_whole(path, content.model_dump_json(indent=2).encode())
 
-    def write_rows(self, name: str, rows: list[TrainingRow]) -> None:
+    def write_rows(self, name: str, rows: Sequence[BaseModel]) -> None:
         """Writes rows for the job, one a line."""
-        write_whole(self.data / f"{name}.jsonl", b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
+        write_whole(self._rows_file(name), b"".join(row.model_dump_json().encode() + b"\n" for row in rows))
 
-    def rows(self, name: str) -> list[TrainingRow]:
+    def read_rows(self, name: str, kind: type[AnyModel]) -> list[AnyModel]:
         """Reads them back."""
-        lines = (self.data / f"{name}.jsonl").read_bytes().splitlines()
-        return [TrainingRow.model_validate_json(line) for line in lines]
+        return [kind.model_validate_json(line) for line in self._rows_file(name).read_bytes().splitlines()]
 
     def failures(self) -> list[str]:
         """Why earlier attempts failed, oldest first."""
@@ -131,31 +127,80 @@ class RunFolder:
         write_whole(self.attempts_file, _REASONS.dump_json(failures))
         return failures
 
+    def heavy_parts(self) -> tuple[Path, ...]:
+        """Folders that the registry holds too or nobody needs again."""
+        return self.checkpoints, self.data, self.model
+
     def drop_heavy_parts(self) -> None:
-        """Deletes what the registry holds or nobody needs again; plan, result, logs and plots stay."""
-        for folder in (self.checkpoints, self.data, self.flat_model, self.model):
+        """Deletes them; plan, result, logs and plots stay."""
+        for folder in self.heavy_parts():
             shutil.rmtree(folder, ignore_errors=True)
 
+    def _rows_file(self, name: str) -> Path:
+        return self.data / f"{name}.jsonl"
 
-class Runs:
-    """All run folders of one stream in this home."""
 
-    def __init__(self, home: Path, stream: StreamSettings) -> None:
-        self._root = home.resolve() / "runs" / stream.folder
+Folder = TypeVar("Folder", bound=WorkFolder)
 
-    def folder(self, window_id: str) -> RunFolder:
-        """The run of a window, or of a rebuild by its name, whether it exists or not."""
-        return RunFolder(self._root / window_id)
 
-    def planned_with(self, window: ClosedWindow) -> RunFolder | None:
+class RunFolder(WorkFolder):
+    """The run of windows of labelled reviews, or of a rebuild."""
+
+    JOB = "services.retrainer.job"
+    WINDOWS = "w-*"
+    OTHERS = ("rebuild-*",)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.quality_file = path / QUALITY_FILE
+        self.flat_model = path / "classifier"
+
+    def plan(self) -> Plan | None:
+        return read_if_there(Plan, self.plan_file)
+
+    def is_finished(self) -> bool:
+        return super().is_finished() or self.distrust() is not None
+
+    def result(self) -> TrainingResult | None:
+        """The result, if the job has finished."""
+        return read_if_there(TrainingResult, self.result_file)
+
+    def quality(self) -> LabelQuality | None:
+        """What the job said of the window's labels, if it looked."""
+        return read_if_there(LabelQuality, self.quality_file)
+
+    def distrust(self) -> str | None:
+        """Why the window's labels must not be learned; None if they may, or nobody looked."""
+        quality = self.quality()
+        return quality.distrust if quality else None
+
+    def rows(self, name: str) -> list[TrainingRow]:
+        """Rows as `write_rows` left them."""
+        return self.read_rows(name, TrainingRow)
+
+    def heavy_parts(self) -> tuple[Path, ...]:
+        return *super().heavy_parts(), self.flat_model
+
+
+class Runs(Generic[Folder]):
+    """All run folders of one kind and one stream in this home."""
+
+    def __init__(self, home: Path, stream: StreamSettings, kind: type[Folder]) -> None:
+        self._root, self._kind = home.resolve() / "runs" / stream.folder, kind
+
+    def folder(self, name: str) -> Folder:
+        """The run of a window, or of something else by its name, whether it exists or not."""
+        return self._kind(self._root / name)
+
+    def planned_with(self, window: AnyWindow) -> Folder | None:
         """The run whose plan learns this window: its own, or the one of a later window that it was merged into."""
-        for run in self._all():
+        for run in self._found(self._kind.WINDOWS):
             plan = run.plan()
-            if plan is not None and plan.rebuild is None and _content(window) in map(_content, plan.windows):
+            if plan is not None and _content(window) in map(_content, plan.windows):
                 return run
         return None
 
-    def of(self, windows: Sequence[ClosedWindow]) -> RunFolder:
+    def of(self, windows: Sequence[AnyWindow]) -> Folder:
         """The run of these windows. A folder of that name with a plan for other rows is set aside first.
 
         A window's name is an offset only, and comes again when a stream is made anew in the same home.
@@ -163,24 +208,29 @@ class Runs:
         run = self.folder(windows[-1].window_id)
         plan = run.plan()
         if plan is not None and [*map(_content, plan.windows)] != [*map(_content, windows)]:
-            aside = run.path.with_name(f"{SET_ASIDE}{run.path.name}-{plan.sha256()[:16]}")
-            log.warning("run_set_aside", window_id=plan.window_id, reason="it learns other rows", folder=str(aside))
-            shutil.rmtree(aside, ignore_errors=True)
-            run.path.rename(aside)
+            self.set_aside(run, "it learns other rows")
         return run
 
-    def drop_heavy_parts_of(self, window_ids: frozenset[str]) -> None:
-        """Tidies the runs of these windows, e.g. after a kill between publishing and tidying."""
-        for run in self._all():
-            if run.path.name in window_ids:
+    def set_aside(self, run: Folder, reason: str) -> None:
+        """Lets a planned run give its name to another."""
+        plan = run.plan()
+        aside = run.path.with_name(f"{SET_ASIDE}{run.path.name}-{plan.sha256()[:16] if plan else 'unplanned'}")
+        log.warning("run_set_aside", window_id=run.path.name, reason=reason, folder=str(aside))
+        shutil.rmtree(aside, ignore_errors=True)
+        run.path.rename(aside)
+
+    def drop_heavy_parts_of(self, names: frozenset[str]) -> None:
+        """Tidies these runs, e.g. after a kill between publishing and tidying."""
+        for run in self._found(self._kind.WINDOWS, *self._kind.OTHERS):
+            if run.path.name in names:
                 run.drop_heavy_parts()
 
-    def _all(self) -> list[RunFolder]:
-        found = (*self._root.glob("w-*"), *self._root.glob("rebuild-*"))
-        return [RunFolder(path) for path in sorted(found) if path.is_dir()]
+    def _found(self, *patterns: str) -> list[Folder]:
+        found = [path for pattern in patterns for path in self._root.glob(pattern)]
+        return [self._kind(path) for path in sorted(found) if path.is_dir()]
 
 
-def _content(window: ClosedWindow | NewWindow) -> tuple[str, Sha256]:
+def _content(window: AnyWindow) -> tuple[str, Sha256]:
     return window.window_id, window.snapshot.sha256
 
 
@@ -195,5 +245,6 @@ def write_whole(path: Path, data: bytes) -> None:
     draft.replace(path)
 
 
-def _read(model: type[AnyModel], path: Path) -> AnyModel | None:
+def read_if_there(model: type[AnyModel], path: Path) -> AnyModel | None:
+    """What `WorkFolder.write` left in the file, or None without one."""
     return model.model_validate_json(path.read_bytes()) if path.exists() else None

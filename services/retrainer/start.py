@@ -1,10 +1,10 @@
-"""Which model the next training starts from: a pure rule over what the ledger says."""
+"""Which model the next training starts from: a pure rule over what the ledgers say."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from shared.training_settings import TrainingSettings
+from shared.training_settings import AdaptationSettings, TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,28 @@ def choose_start(
             return _present(champion, kept, *promoted)[: training.soup_versions]
         case _:
             assert_never(training.start)
+
+
+def restarts(
+    training: TrainingSettings, adaptation: AdaptationSettings, accepted: str | None, begun: Collection[str]
+) -> bool:
+    """Whether the next training starts from the adapted base in use instead of the models that learned so far.
+
+    A line of models never looks at its base again, so an accepted one would change nothing. Once for each base: whether
+    what came of it goes on is for the gate to say. Who starts from the base every time needs no such turn.
+    Args: accepted: version of the adapted base in use. begun: versions of bases that some candidate's line began with.
+    """
+    if not adaptation.restart or training.start == "base":
+        return False
+    return accepted is not None and accepted not in begun
+
+
+def of_one_base(versions: Sequence[str], bases: Mapping[str, str | None]) -> tuple[str, ...]:
+    """The versions whose line began with the same base as the first one's: only such weights can be averaged.
+
+    Args: bases: version -> adapted base that its line began with; one that is not there began with the configured one.
+    """
+    return tuple(version for version in versions if bases.get(version) == bases.get(versions[0]))
 
 
 def _goes_on(waiting: WaitingChallenger | None, training: TrainingSettings) -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.utils.deterministic
@@ -59,10 +60,7 @@ def train(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ())
     trainer = build_trainer(run, plan, model, Collator(start), rows, validation, callbacks)
     if stops_early(plan, validation):
         watch(trainer, EarlyStop(training.early_stop_patience), checkpoint)
-    # Determinism needs no memory filled before it is written, which torch does by default and which takes time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trained = merged(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
+    trained = merged(run_from(checkpoint, trainer))
     return Trained(
         classifier=Classifier(trained.to("cpu").eval(), start.tokenizer, name=plan.window_id),
         steps=trainer.state.global_step,
@@ -73,6 +71,14 @@ def train(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ())
         replay_kept=lessons.kept,
         best_step=best_step(trainer),
     )
+
+
+def run_from(checkpoint: Path | None, trainer: PlannedTrainer) -> Any:
+    """Trains to the end, from the checkpoint if there is one; returns the model without what wraps it in training."""
+    # Determinism needs no memory filled before it is written, which torch does by default and which takes time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    return trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
 
 
 def watch(trainer: PlannedTrainer, early_stop: EarlyStop, checkpoint: Path | None) -> None:

@@ -5,6 +5,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+# Begins the names of folders under construction.
+UNFINISHED = ".building-"
+
 
 def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     """Returns `target`, first built in a folder beside it and renamed; whoever comes second uses the first one's.
@@ -14,7 +17,7 @@ def build_once(target: Path, build: Callable[[Path], None]) -> Path:
     if target.is_dir():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
-    workplace = Path(tempfile.mkdtemp(prefix=".building-", dir=target.parent))
+    workplace = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=target.parent))
     try:
         build(workplace)
         _rename_unless_there(workplace, target)

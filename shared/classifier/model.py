@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedConfig, PreTrainedModel
 
+POOLER = "pooler."
+
 
 class Classifier:
     """Answers texts with calibrated probabilities; the same text gets the same answer in any company."""
@@ -125,9 +127,12 @@ def new_classifier(base_folder: Path, labels: Sequence[str], seed: int) -> Class
         model = _with_fresh_head(config, seed)
         base, found = AutoModel.from_pretrained(base_folder, dtype=torch.float32, **WEIGHTS)
         tokenizer = load_tokenizer(base_folder)
-        model.base_model.load_state_dict(base.state_dict(), strict=False)
-    # A pooler, say, may be missing from a base whose classifier has none.
-    refuse_missing(set(found["missing_keys"]) & set(model.base_model.state_dict()), base_folder)
+        missing = set(found["missing_keys"])
+        weights = {name: weight for name, weight in base.state_dict().items() if name not in missing}
+        model.base_model.load_state_dict(weights, strict=False)
+    # A base that guesses words has no pooler; where the classifier has one, that is part of its fresh head.
+    needed = {name for name in model.base_model.state_dict() if not name.startswith(POOLER)}
+    refuse_missing(missing & needed, base_folder)
     model.train(False)
     return Classifier(model, tokenizer, name=base_folder.name)
 

@@ -22,7 +22,6 @@ from shared.lineage import code_version
 from shared.settings import Settings
 from shared.training_settings import LabelQualitySettings
 
-JOB = "services.retrainer.job"
 MODEL, DIGEST = "model", "digest"
 LINES_SHOWN = 5
 
@@ -93,7 +92,7 @@ class TransformerLearner:
 
 
 def _do(run: RunFolder) -> None:
-    command = [sys.executable, "-P", "-m", JOB, str(run.path), str(os.getpid())]
+    command = [sys.executable, "-P", "-m", run.JOB, str(run.path), str(os.getpid())]
     with run.log_file.open("wb") as log:
         ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, check=False)
     if run.result() is None:

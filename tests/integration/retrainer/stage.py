@@ -11,10 +11,12 @@ from prometheus_client import CollectorRegistry
 
 from deploy.local import process
 from services.retrainer.app import Retrainer, build
-from shared.archive import Archive, WindowRow
+from shared.archive import Archive, UnlabeledRow, WindowRow
 from shared.envelope import decode
 from shared.errors import RetryableError
 from shared.events import (
+    BaseCandidate,
+    BaseDecision,
     Candidate,
     ClosedWindow,
     Command,
@@ -23,6 +25,7 @@ from shared.events import (
     Side,
     SplitRecord,
     Trigger,
+    UnlabeledWindow,
     Verdict,
     utc_now,
 )
@@ -31,20 +34,33 @@ from shared.kafka import Admin, Producer, read_topic
 from shared.metrics import ServiceMetrics
 from shared.service import Context
 from shared.settings import Settings, load_settings
-from shared.topics import CONTROL_COMMANDS, MODELS_CANDIDATES, MODELS_DECISIONS, WINDOWS_CLOSED, Topic
+from shared.topics import (
+    BASES_CANDIDATES,
+    BASES_DECISIONS,
+    CONTROL_COMMANDS,
+    MODELS_CANDIDATES,
+    MODELS_DECISIONS,
+    WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
+    Topic,
+)
 
 LABELS = ("negative", "positive")
 SPLIT = SplitRecord(salt="s", holdout_share=100, calibration_share=100, validation_share=100, normaliser_version="1")
 SIDES = (Side.HOLDOUT, Side.CALIBRATION, Side.VALIDATION, *[Side.TRAIN] * 7)
 WORDS = (("awful", "boring", "waste"), ("wonderful", "perfect", "fun"))
+SUBJECTS = ("film", "movie", "story", "plot", "scene", "music")
 PATIENCE_SECONDS = 240.0
 LOOK_SECONDS = 0.05
+
+
+ADAPTATION = {"min_rows": 50, "epochs": 2, "head_epochs": 1, "learning_rate": 5e-3, "probe_rows": 60}
 
 
 def settings_for(
     bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path, cache: Path, **training: object
 ) -> Settings:
-    """A stream with a tiny model that learns in a second."""
+    """A stream with a tiny model that learns in a second, and a base that is adapted in a few."""
     return load_settings(
         home=home,
         cache=cache,
@@ -53,6 +69,7 @@ def settings_for(
         registry={"tracking_uri": tracking_uri, "attempts": 2, "timeout_seconds": 5},
         model={"base": "tiny", "threads": 1},
         training={"learning_rate": 5e-3, "epochs": 2, "checkpoint_steps": 10, "precision": "fp32"} | training,
+        adaptation=ADAPTATION,
     )
 
 
@@ -61,7 +78,7 @@ class Stream:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.archive = settings, Archive(settings)
-        self._windows = 0
+        self._windows = self._texts = 0
         admin = Admin(settings)
         admin.create_topics()
         admin.close()
@@ -97,9 +114,39 @@ class Stream:
         self._windows += 1
         return window
 
-    def announce(self, *windows: ClosedWindow) -> None:
-        """Writes manifests, as the windower does."""
-        self._send(WINDOWS_CLOSED, [(window.window_id, window) for window in windows])
+    def texts(self, rows: int = 200) -> UnlabeledWindow:
+        """A window of unlabelled text in the archive, not yet announced."""
+        first = self._texts * 1000
+        made = [_text(first + place, place) for place in range(rows)]
+        window_id = f"u-{first:010d}"
+        window = UnlabeledWindow(
+            window_id=window_id,
+            sequence=self._texts,
+            first_offset=first,
+            last_offset=first + rows - 1,
+            reviews=rows,
+            kept=rows,
+            set_aside=(),
+            sides={side: sum(row.side is side for row in made) for side in Side},
+            sources={},
+            origins={"0": (first, first + rows - 1)},
+            first_published_at=utc_now(),
+            last_published_at=utc_now(),
+            trigger=Trigger.COUNT,
+            trigger_detail=f"{rows} rows",
+            split=SPLIT,
+            snapshot=self.archive.write_unlabeled(window_id, made),
+            closed_at=utc_now(),
+        )
+        self._texts += 1
+        return window
+
+    def announce(self, *windows: ClosedWindow | UnlabeledWindow) -> None:
+        """Writes manifests, as the windowers do."""
+        labelled = [window for window in windows if isinstance(window, ClosedWindow)]
+        self._send(WINDOWS_CLOSED, [(window.window_id, window) for window in labelled])
+        texts = [window for window in windows if isinstance(window, UnlabeledWindow)]
+        self._send(WINDOWS_UNLABELED, [(window.window_id, window) for window in texts])
 
     def decide(self, candidate: Candidate, verdict: Verdict, quarantined: bool = False) -> None:
         """Writes a decision, as the gate does."""
@@ -118,6 +165,15 @@ class Stream:
         )
         self._send(MODELS_DECISIONS, [(candidate.version or "", decision)])
 
+    def decide_base(self, candidate: BaseCandidate, verdict: Verdict, in_use: str | None) -> None:
+        """Writes a decision on an adapted base, as its gate does."""
+        facts = {"version": candidate.version, "window_id": candidate.window_id, "model_digest": candidate.model_digest}
+        decision = BaseDecision.model_validate(
+            {**facts, "number": 1, "verdict": verdict, "reasons": ["a test says so"], "base_before": None}
+            | {"base_after": in_use, "decided_at": utc_now()}
+        )
+        self._send(BASES_DECISIONS, [(candidate.window_id, decision)])
+
     def order(self, *commands: Command) -> None:
         """Writes orders, as `tidemill` does."""
         self._send(CONTROL_COMMANDS, [(command.command_id, command) for command in commands])
@@ -127,10 +183,15 @@ class Stream:
         records = read_topic(self.settings, "test", MODELS_CANDIDATES)
         return [decode(Candidate, record.value, record.where()) for record in records]
 
-    def snapshot_file(self, window: ClosedWindow) -> Path:
+    def base_candidates(self) -> list[BaseCandidate]:
+        """Every adapted base that was announced so far, and every reason why there is none."""
+        records = read_topic(self.settings, "test", BASES_CANDIDATES)
+        return [decode(BaseCandidate, record.value, record.where()) for record in records]
+
+    def snapshot_file(self, window: ClosedWindow | UnlabeledWindow) -> Path:
         return Path(self.settings.archive_url) / window.snapshot.path
 
-    def run_folder(self, window: ClosedWindow) -> Path:
+    def run_folder(self, window: ClosedWindow | UnlabeledWindow) -> Path:
         return self.settings.home / "runs" / self.settings.stream.folder / window.window_id
 
     def _send(self, topic: Topic, events: Sequence[tuple[str, Event]]) -> None:
@@ -155,6 +216,20 @@ def _row(offset: int, place: int, flipped: bool) -> WindowRow:
         origin_offset=offset,
         published_at=utc_now(),
         signature=None,
+    )
+
+
+def _text(offset: int, place: int) -> UnlabeledRow:
+    return UnlabeledRow(
+        offset=offset,
+        id=str(offset),
+        text=f"the {SUBJECTS[place % 6]} was {WORDS[place % 2][place % 3]} again and " + "so on " * (place % 7),
+        side=SIDES[place % len(SIDES)],
+        source=None,
+        created_at=None,
+        origin_partition=0,
+        origin_offset=offset,
+        published_at=utc_now(),
     )
 
 
@@ -183,8 +258,12 @@ class Mill:
         names = ("ready", "failed", "skipped", "distrusted")
         return lambda: sum(self.count(name) for name in names) >= number
 
-    def count(self, status: str) -> float:
-        return self.registry.get_sample_value("tidemill_candidates_total", {"status": status}) or 0.0
+    def adapted(self, number: float) -> Callable[[], bool]:
+        """So many candidates for the base, of whatever status."""
+        return lambda: sum(self.count(name, "base_candidates") for name in ("ready", "failed")) >= number
+
+    def count(self, status: str, kind: str = "candidates") -> float:
+        return self.registry.get_sample_value(f"tidemill_{kind}_total", {"status": status}) or 0.0
 
 
 @contextmanager
@@ -230,6 +309,9 @@ class RetrainerProcess(process.Held):
 def environment(settings: Settings) -> dict[str, str]:
     """Settings as variables, for a process of its own."""
     model, training, kafka, registry = settings.model, settings.training, settings.kafka, settings.registry
+    adaptation = {
+        f"TIDEMILL_ADAPTATION__{name.upper()}": str(getattr(settings.adaptation, name)) for name in ADAPTATION
+    }
     return {
         "TIDEMILL_HOME": str(settings.home),
         "TIDEMILL_CACHE": str(settings.cache),
@@ -246,7 +328,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "TIDEMILL_TRAINING__CHECKPOINT_STEPS": str(training.checkpoint_steps),
         "TIDEMILL_TRAINING__PRECISION": training.precision,
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-    }
+    } | adaptation
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:

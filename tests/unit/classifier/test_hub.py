@@ -6,17 +6,33 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoModel, BertForMaskedLM
 
 from shared.classifier.hub import fetch_base, fetch_classifier
-from shared.classifier.model import Classifier
+from shared.classifier.masked import MaskedModel
+from shared.classifier.model import Classifier, new_classifier
 from shared.errors import ConfigurationError
+from tests.models import bert_base, tiny_masked
 
 
 def test_a_base_comes_without_a_head_and_a_classifier_with_it(tiny_folder: Path, tmp_path: Path) -> None:
     base, classifier = (fetch(str(tiny_folder), tmp_path) for fetch in (fetch_base, fetch_classifier))
     assert "classifier.weight" not in load_file(base / "model.safetensors")
     assert Classifier.load(classifier).labels == ("negative", "positive")
+
+
+def test_a_base_keeps_the_head_that_guesses_words(tmp_path: Path) -> None:
+    masked = tiny_masked(tmp_path / "masked")
+    base = fetch_base(str(masked), tmp_path)
+    assert load_file(base / "model.safetensors").keys() == load_file(masked / "model.safetensors").keys()
+    MaskedModel.load(base)
+    assert new_classifier(base, ["n", "p"], seed=0).labels == ("n", "p")
+
+
+def test_a_head_above_half_a_body_is_not_kept(tmp_path: Path) -> None:
+    """BERT's body under that head has no pooler, which a classifier made of it would miss."""
+    bert_base(tmp_path / "bert", BertForMaskedLM)
+    assert "pooler.dense.weight" in load_file(fetch_base(str(tmp_path / "bert"), tmp_path) / "model.safetensors")
 
 
 def test_each_revision_has_a_folder_of_its_own(tiny_folder: Path, tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
+from transformers import BertForMaskedLM, BertModel
 
 from shared.classifier.base import open_base
 from shared.classifier.masked import MaskedModel, guessed_places, guessing_only_at, masked_losses, with_word_head
 from shared.classifier.model import Classifier, new_classifier
 from shared.errors import ModelError
-from tests.models import tiny_classifier, tiny_masked
+from tests.models import bert_base, tiny_classifier, tiny_masked
 
 TEXTS = ["a good film", "", "the plot was slow and the director was bad , but the music was good", "film"]
 SHARE, MAX_TOKENS = 0.3, 64
@@ -132,6 +133,17 @@ def test_a_base_keeps_the_head_that_it_has(folder: Path, model: MaskedModel) -> 
     assert not fresh
     for name, tensor in again.model.state_dict().items():
         torch.testing.assert_close(model.model.state_dict()[name], tensor, rtol=0, atol=0)
+
+
+def test_any_transformer_can_guess(tmp_path: Path) -> None:
+    """The head of a BERT is one module, and it comes without one when it was saved as a body."""
+    own, fresh = (with_word_head(bert_base(tmp_path / kind.__name__, kind), 1) for kind in (BertForMaskedLM, BertModel))
+    assert (own[1], fresh[1]) == (False, True)
+    for model, _ in (own, fresh):
+        found = masked_losses(model, TEXTS, mask_share=SHARE, max_tokens=MAX_TOKENS)
+        assert found.guesses.tolist() == [1, 0, 4, 1]
+        assert np.isfinite(found.mean)
+        assert model.model.get_output_embeddings().weight is model.model.get_input_embeddings().weight
 
 
 def test_a_classifier_can_grow_from_an_adapted_base(folder: Path, model: MaskedModel) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import BertForMaskedLM
 
 from shared.classifier.base import open_base
 from shared.classifier.model import Classifier, new_classifier
 from shared.errors import ModelError
-from tests.models import answering, biased_tiny, tiny_classifier
+from tests.models import answering, bert_base, biased_tiny, tiny_classifier
 
 TEXTS = ["a good film", "a bad film", "it is a film"]
 Damage = Callable[[Path], None]
@@ -87,6 +88,17 @@ def test_the_body_under_a_fresh_head_is_the_bases(tmp_path: Path) -> None:
 def test_a_classifiers_own_head_is_not_taken_for_a_base(tiny_folder: Path, tiny: Classifier) -> None:
     fresh = new_classifier(tiny_folder, tiny.labels, seed=9)
     assert not np.allclose(fresh.predict(TEXTS).logits, tiny.predict(TEXTS).logits)
+
+
+def test_a_pooler_that_the_base_lacks_is_part_of_the_fresh_head(tmp_path: Path) -> None:
+    base = bert_base(tmp_path / "bert", BertForMaskedLM)
+    one, same, other = (new_classifier(base, ["n", "p"], seed).model for seed in (1, 1, 2))
+    for name, weight in load_file(base / "model.safetensors").items():
+        if name.startswith("bert."):
+            torch.testing.assert_close(one.state_dict()[name], weight, rtol=0, atol=0)
+    pooler = "bert.pooler.dense.weight"
+    torch.testing.assert_close(one.state_dict()[pooler], same.state_dict()[pooler], rtol=0, atol=0)
+    assert not torch.equal(one.state_dict()[pooler], other.state_dict()[pooler])
 
 
 @pytest.mark.parametrize("labels", [[], ["one"], ["same", "same"]])

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 from services.retrainer.cycle import Cycle
 from services.retrainer.history import History
 from services.retrainer.launcher import JobEnd
+from services.retrainer.orders import WindowOrder
 from services.retrainer.plan import DecisionWait
 from services.retrainer.progress import Entry, Point
 from services.retrainer.rebuild import Rebuild
@@ -109,14 +110,17 @@ class Harness:
         self.metrics = RetrainerMetrics(self.registry)
         self.now = 0.0
 
-    def cycle(self, *windows: ClosedWindow, settings: TrainingSettings | None = None) -> Cycle:
+    def cycle(self, *windows: ClosedWindow, settings: TrainingSettings | None = None) -> Cycle[RunFolder, Candidate]:
         chosen = settings or TrainingSettings()
         given = windows or (closed_window(0),)
-        return Cycle(given, self.history, self.workshop, chosen, self.metrics, clock=lambda: self.now)
+        return self._of(WindowOrder(given, self.history, self.workshop, chosen), chosen)
 
-    def rebuild(self, rebuild: Rebuild) -> Cycle:
-        given = rebuild.windows, self.history, self.workshop, TrainingSettings(), self.metrics
-        return Cycle(*given, clock=lambda: self.now, rebuild=rebuild)
+    def rebuild(self, rebuild: Rebuild) -> Cycle[RunFolder, Candidate]:
+        settings = TrainingSettings()
+        return self._of(WindowOrder(rebuild.windows, self.history, self.workshop, settings, rebuild), settings)
+
+    def _of(self, order: WindowOrder, settings: TrainingSettings) -> Cycle[RunFolder, Candidate]:
+        return Cycle(order, settings, self.metrics.training, clock=lambda: self.now)
 
     def value(self, name: str) -> float | None:
         return self.registry.get_sample_value(name)
@@ -127,11 +131,11 @@ def harness(tmp_path: Path) -> Harness:
     return Harness(tmp_path)
 
 
-def finish(cycle: Cycle) -> Candidate:
+def finish(cycle: Cycle[RunFolder, Candidate]) -> Candidate:
     return until(cycle, lambda: cycle.phase == "done") or pytest.fail("no candidate")
 
 
-def until(cycle: Cycle, reached: Callable[[], bool]) -> Candidate | None:
+def until(cycle: Cycle[RunFolder, Candidate], reached: Callable[[], bool]) -> Candidate | None:
     """Advances as the loop does; background work is awaited by joining its thread."""
     for _ in range(STEPS):
         if reached():

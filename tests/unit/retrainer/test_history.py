@@ -106,3 +106,10 @@ def test_events_that_come_twice_count_once() -> None:
     events = [closed_window(0), candidate(0, version="7"), decision(0, Verdict.PROMOTE, "7")]
     once, twice = history(*events), history(*events, *events)
     assert (once.windows, once.champion, once.digests) == (twice.windows, twice.champion, twice.digests)
+
+
+def test_versions_are_known_by_the_base_that_their_line_began_with() -> None:
+    grown = candidate(1, version="2").model_copy(update={"base_version": "7"})
+    known = history(candidate(0, version="1"), grown, candidate(2, CandidateStatus.FAILED))
+    assert known.bases_of(["1", "2", "9"]) == {"1": None, "2": "7", "9": None}
+    assert known.begun_bases() == {"7"}

@@ -12,14 +12,14 @@ import pytest
 import torch
 from filelock import FileLock
 
-from services.retrainer import job
+from services.retrainer import alone, job
 from services.retrainer.checkpoints import MARKER, latest_complete, step_of
 from services.retrainer.encoding import Collator, EncodedRows
 from services.retrainer.launcher import Job, JobEnd
 from services.retrainer.plan import ParentVersion, Plan, StartPoint
 from services.retrainer.progress import ProgressReader, Resumed, curve
 from services.retrainer.runs import JobSetup, RunFolder, TrainingResult
-from services.retrainer.trainer import build_trainer, training_arguments
+from services.retrainer.trainer import build_trainer, course_of, training_arguments
 from services.retrainer.training import open_start
 from shared.classifier.calibration import fold_temperature, head_of
 from shared.classifier.digest import model_digest
@@ -220,7 +220,7 @@ def test_the_schedule_is_warm_up_then_cosine_to_a_tenth(unbroken: tuple[RunFolde
 
 def test_biases_and_norms_do_not_decay(tmp_path: Path, cache: Path) -> None:
     run, plan = made(tmp_path / "run", cache)
-    assert training_arguments(plan, run.checkpoints, steps_per_epoch=6).weight_decay == 0.01
+    assert training_arguments(course_of(run, plan), steps_per_epoch=6).weight_decay == 0.01
     classifier = open_start(run.setup().start_folders, plan)
     encoded = EncodedRows(rows(ROWS), classifier, 64)
     trainer = build_trainer(run, plan, classifier.model, Collator(classifier), encoded, encoded, [])
@@ -317,7 +317,7 @@ def latest_complete_or_none(run: RunFolder) -> Path | None:
 
 
 def test_two_jobs_never_work_in_one_folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(alone, "LOCK_SECONDS", 0.1)
     run, plan = made(tmp_path / "run", cache)
     with FileLock(run.lock_file), pytest.raises(TrainingError, match="held by another job"):
         job.do_locked(run, plan)

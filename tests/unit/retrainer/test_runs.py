@@ -8,22 +8,22 @@ from tests.unit.retrainer.builders import closed_window, rows, tiny_plan, window
 
 
 def test_rows_survive_the_disk_whatever_they_hold(tmp_path: Path) -> None:
-    run = Runs(tmp_path, StreamSettings()).folder(window_id(0))
+    run = Runs(tmp_path, StreamSettings(), RunFolder).folder(window_id(0))
     written = [row.model_copy(update={"text": f"{row.text} \u2028 naïve\n“film” 👍"}) for row in rows(3)]
     run.write_rows("train", written)
     assert run.rows("train") == written
 
 
 def test_failures_are_counted_across_restarts(tmp_path: Path) -> None:
-    Runs(tmp_path, StreamSettings()).folder(window_id(0)).add_failure("killed by SIGKILL")
-    assert Runs(tmp_path, StreamSettings()).folder(window_id(0)).add_failure("exit code 1") == [
+    Runs(tmp_path, StreamSettings(), RunFolder).folder(window_id(0)).add_failure("killed by SIGKILL")
+    assert Runs(tmp_path, StreamSettings(), RunFolder).folder(window_id(0)).add_failure("exit code 1") == [
         "killed by SIGKILL",
         "exit code 1",
     ]
 
 
 def test_a_merged_window_finds_the_run_that_learns_it(tmp_path: Path) -> None:
-    runs = Runs(tmp_path, StreamSettings())
+    runs = Runs(tmp_path, StreamSettings(), RunFolder)
     run = runs.folder(window_id(1))
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "config.json").write_text("{}")
@@ -35,7 +35,7 @@ def test_a_merged_window_finds_the_run_that_learns_it(tmp_path: Path) -> None:
 
 
 def test_what_is_small_stays_when_the_heavy_parts_go(tmp_path: Path) -> None:
-    runs = Runs(tmp_path, StreamSettings())
+    runs = Runs(tmp_path, StreamSettings(), RunFolder)
     run, other = runs.folder(window_id(0)), runs.folder(window_id(1))
     for folder in (run, other):
         folder.write_rows("train", rows(3))
@@ -47,13 +47,13 @@ def test_what_is_small_stays_when_the_heavy_parts_go(tmp_path: Path) -> None:
 
 
 def test_streams_in_one_home_have_runs_of_their_own(tmp_path: Path) -> None:
-    ours, theirs = (Runs(tmp_path, StreamSettings(prefix=prefix)) for prefix in ("ours", "theirs"))
+    ours, theirs = (Runs(tmp_path, StreamSettings(prefix=prefix), RunFolder) for prefix in ("ours", "theirs"))
     assert ours.folder(window_id(0)).path != theirs.folder(window_id(0)).path
 
 
 def planned(tmp_path: Path) -> tuple[Runs, RunFolder]:
     """The first window's run, with its plan."""
-    runs = Runs(tmp_path, StreamSettings())
+    runs = Runs(tmp_path, StreamSettings(), RunFolder)
     run = runs.folder(window_id(0))
     (tmp_path / "base").mkdir()
     (tmp_path / "base" / "config.json").write_text("{}")
@@ -87,7 +87,7 @@ def test_a_window_is_not_taken_for_the_rebuild_that_learns_it_again(tmp_path: Pa
 
 
 def test_a_rebuild_is_tidied_like_any_run(tmp_path: Path) -> None:
-    runs = Runs(tmp_path, StreamSettings())
+    runs = Runs(tmp_path, StreamSettings(), RunFolder)
     rebuild = runs.folder("rebuild-1")
     rebuild.write_rows("train", rows(3))
     runs.drop_heavy_parts_of(frozenset({"rebuild-1"}))

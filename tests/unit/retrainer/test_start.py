@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.retrainer.start import WaitingChallenger, choose_start
-from shared.training_settings import TrainingSettings
+from services.retrainer.start import WaitingChallenger, choose_start, of_one_base, restarts
+from shared.training_settings import AdaptationSettings, TrainingSettings
 
 CHAIN = TrainingSettings()
 VERSIONS = st.none() | st.sampled_from(["1", "2", "3", "4"])
@@ -51,3 +51,32 @@ def test_no_version_is_taken_twice_nor_more_than_allowed(
     chosen = choose_start(training, champion, waiting(newest) if newest else None, promoted)
     assert len(chosen) == len(set(chosen)) <= most
     assert set(chosen) <= {champion, newest, *promoted}
+
+
+RESTART = AdaptationSettings()
+
+
+def test_the_first_training_after_an_acceptance_starts_from_the_new_base() -> None:
+    assert restarts(CHAIN, RESTART, accepted="2", begun=[])
+    assert restarts(CHAIN, RESTART, accepted="2", begun=["1"])
+    assert not restarts(CHAIN, RESTART, accepted=None, begun=["1"])
+
+
+def test_a_base_that_a_line_began_with_is_not_started_from_again() -> None:
+    assert not restarts(CHAIN, RESTART, accepted="2", begun=["1", "2"])
+
+
+def test_restarting_can_be_switched_off() -> None:
+    assert not restarts(CHAIN, AdaptationSettings(restart=False), accepted="2", begun=[])
+
+
+def test_who_starts_from_the_base_every_time_needs_no_restart() -> None:
+    assert not restarts(TrainingSettings(start="base"), RESTART, accepted="2", begun=[])
+
+
+def test_only_lines_of_one_base_are_averaged() -> None:
+    bases = {"3": "1", "5": None, "2": "1"}
+    assert of_one_base(("3", "5", "2"), bases) == ("3", "2")
+    assert of_one_base(("5", "3"), bases) == ("5",)
+    assert of_one_base(("8", "5"), bases) == ("8", "5")
+    assert of_one_base((), bases) == ()

@@ -1,0 +1,1 @@
+"""Adapts the base to the stream's unlabelled text, by masked-language modelling."""
