@@ -38,7 +38,7 @@ WINDOW_TAG = "tidemill.window_id"
 DUPLICATE_TAG = "tidemill.duplicate"
 WEIGHTS_TAG = "tidemill.weights"
 DELETED = "deleted"
-MODEL_FOLDER, EXAM_FOLDER, DECISION_PAGE = "model", "exam", "decision/decision.html"
+MODEL_FOLDER, DECISION_PAGE = "model", "decision/decision.html"
 WEIGHT_SUFFIX = ".safetensors"
 # MLflow's bounds for one request.
 POINTS_PER_BATCH = 1000

@@ -18,13 +18,13 @@ from shared.classifier.digest import model_digest
 from shared.classifier.mlflow_format import save_for_mlflow
 from shared.classifier.model import Classifier
 from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RegistryUnavailableError
+from shared.exam import EXAM_FOLDER
 from shared.mlflow_calls import MissingError
 from shared.registry import (
     BASE,
     CHALLENGER,
     CHAMPION,
     DUPLICATE_TAG,
-    EXAM_FOLDER,
     WEIGHTS_TAG,
     WINDOW_TAG,
     ModelVersion,

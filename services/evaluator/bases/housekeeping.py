@@ -9,7 +9,8 @@ from services.evaluator.bases.ledger import BaseLedger
 from services.evaluator.housekeeping import Housekeeping
 from services.evaluator.retention import Version
 from shared.errors import TidemillError
-from shared.registry import DELETED, EXAM_FOLDER
+from shared.exam import EXAM_FOLDER
+from shared.registry import DELETED
 
 log = structlog.get_logger("housekeeping")
 

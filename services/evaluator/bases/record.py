@@ -12,7 +12,8 @@ from services.evaluator.papers import Paper
 from services.evaluator.record import DECISION_TAG, log_decision, log_page
 from shared.errors import LedgerCorruptError
 from shared.events import BaseCandidate, BaseDecision, CandidateStatus
-from shared.registry import EXAM_FOLDER, Registry
+from shared.exam import EXAM_FOLDER
+from shared.registry import Registry
 
 log = structlog.get_logger("record")
 

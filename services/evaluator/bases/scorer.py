@@ -22,14 +22,12 @@ from shared.classifier.model import Classifier
 from shared.classifier.precision import choose_device
 from shared.classifier.probe import prove
 from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RetryableError
+from shared.exam import EXAM_FOLDER, PARENT, PROBE_ADAPTED, PROBE_PARENT
 from shared.mlflow_calls import MissingError
-from shared.registry import EXAM_FOLDER, Registry
+from shared.registry import Registry
 from shared.settings import Settings
 
 log = structlog.get_logger("scorer")
-
-# In the folder of the exam.
-PARENT, PROBE_PARENT, PROBE_ADAPTED = "parent", "probe_parent", "probe_adapted"
 
 
 def examine(exam: BaseExam, settings: Settings, registry: Registry) -> Comparison | Failure:

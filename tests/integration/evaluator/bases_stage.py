@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from services.evaluator.bases.scorer import PARENT, PROBE_ADAPTED, PROBE_PARENT
 from shared.archive import Archive, UnlabeledRow
 from shared.classifier.digest import model_digest
 from shared.envelope import decode
@@ -18,8 +17,9 @@ from shared.events import (
     UnlabeledWindow,
     utc_now,
 )
+from shared.exam import EXAM_FOLDER, PARENT, PROBE_ADAPTED, PROBE_PARENT
 from shared.kafka import read_topic
-from shared.registry import BASE, EXAM_FOLDER, Registry
+from shared.registry import BASE, Registry
 from shared.topics import BASES_CANDIDATES, BASES_DECISIONS, WINDOWS_UNLABELED
 from tests.integration.evaluator.stage import Running, Stage
 from tests.models import answering, knowing, tiny_masked
@@ -96,9 +96,7 @@ class BasesStage(Stage):
         """Registers a base as the window's, without telling the evaluator."""
         run_id = self.registry.run_of_window(window.window_id, window.window_id)
         source = self.bases.upload_model(run_id, files.model)
-        for folder in files.exam.iterdir():
-            for path in folder.iterdir():
-                self.bases.log_file(run_id, path, f"{EXAM_FOLDER}/{folder.name}")
+        self.bases.upload(run_id, files.exam, EXAM_FOLDER)
         return BaseCandidate(
             window_id=window.window_id,
             window_ids=(window.window_id,),

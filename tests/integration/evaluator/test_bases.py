@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from services.evaluator.bases.scorer import PARENT
 from services.evaluator.launcher import ScoringProcess
 from services.evaluator.record import DECISION_FILE, DECISION_TAG, VERDICT_TAG
 from shared.events import BaseCandidate, BaseDecision, CandidateStatus, Outcome, Verdict, utc_now
+from shared.exam import PARENT
 from shared.registry import BASE, DECISION_PAGE
 from tests.integration.evaluator.bases_stage import (
     TEXTS,

@@ -9,7 +9,8 @@ from services.evaluator.bases.housekeeping import EXAM_TAG, BaseHousekeeping
 from services.evaluator.bases.ledger import BaseLedger
 from shared.errors import RegistryRefusedError, RegistryUnavailableError
 from shared.events import Verdict
-from shared.registry import DELETED, EXAM_FOLDER
+from shared.exam import EXAM_FOLDER
+from shared.registry import DELETED
 from tests.unit.evaluator.bases.builders import base_decision
 
 # 1 is in use, 3 is what the next adaptation goes on from; 7 waits for its decision.

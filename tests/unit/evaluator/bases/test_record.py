@@ -10,7 +10,8 @@ from services.evaluator.bases.record import base_papers, tagged_decision
 from services.evaluator.record import DECISION_FILE, DECISION_TAG, decision_tags, run_metrics
 from shared.errors import RegistryRefusedError
 from shared.events import CandidateStatus, Verdict
-from shared.registry import DECISION_PAGE, EXAM_FOLDER, Registry
+from shared.exam import EXAM_FOLDER
+from shared.registry import DECISION_PAGE, Registry
 from tests.unit.evaluator.bases.builders import base_candidate, base_decision
 
 DECISION = base_decision(1, Verdict.PROMOTE, "1")

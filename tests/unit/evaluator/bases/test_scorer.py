@@ -11,13 +11,14 @@ import pytest
 from services.evaluator.bases.exam import BaseExam
 from services.evaluator.bases.gate import Comparison
 from services.evaluator.bases.guesses import saving
-from services.evaluator.bases.scorer import PARENT, PROBE_ADAPTED, PROBE_PARENT, examine
+from services.evaluator.bases.scorer import examine
 from services.evaluator.exam import Failure, Model, Unavailable, Unusable
 from shared.classifier.digest import model_digest
 from shared.classifier.masked import MaskedModel
 from shared.errors import ModelError, RegistryRefusedError, RegistryUnavailableError
+from shared.exam import EXAM_FOLDER, PARENT, PROBE_ADAPTED, PROBE_PARENT
 from shared.mlflow_calls import MissingError
-from shared.registry import EXAM_FOLDER, Registry
+from shared.registry import Registry
 from shared.settings import Settings, load_settings
 from tests.models import answering, knowing, tiny_classifier, tiny_masked
 from tests.unit.evaluator.builders import row
