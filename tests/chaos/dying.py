@@ -36,7 +36,7 @@ class Step:
 _APP, _REGISTRY = "services.retrainer.app", "shared.registry.Registry"
 _REGISTRATION = "services.retrainer.registration.Registration"
 LOOK = {
-    "before the look": Step(SERVICE, f"{_APP}.LocalWorkshop", "launch", after=False),
+    "before the look": Step(SERVICE, "services.retrainer.workshop.LocalWorkshop", "launch", after=False),
     "in the look": Step(JOB, "services.retrainer.label_look", "judged", after=False),
     "in the look, the job alone": Step(JOB, "services.retrainer.label_look", "judged", after=True, alone=True),
     "after quality.json": Step(JOB, "services.retrainer.job", "look_at_labels", after=True),
@@ -97,9 +97,10 @@ def _die_once(service_pid: int | None) -> None:
 
 def main() -> None:
     """Runs the service."""
-    from services.retrainer import app, launcher
+    from services.retrainer import app
+    from services.retrainer.runs import RunFolder
 
-    launcher.JOB = "tests.chaos.dying_job"
+    RunFolder.JOB = "tests.chaos.dying_job"
     arm(SERVICE)
     app.main()
 

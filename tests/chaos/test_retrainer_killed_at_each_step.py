@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from deploy.local.broker import Broker
 from deploy.local.mlflow_server import MlflowServer
 from services.evaluator import app
-from services.retrainer.runs import RunFolder
 from shared.envelope import decode
 from shared.events import Candidate, Command, CommandKind, Decision, Verdict, utc_now
 from shared.kafka import read_topic
@@ -22,7 +22,6 @@ from shared.rebuilds import rebuild_id
 from shared.registry import DECISION_PAGE, Registry
 from shared.topics import MODELS_DECISIONS
 from tests.chaos.dying import LOOK, MARK, REBUILD, STEP
-from tests.chaos.test_retrainer_killed import jobs
 from tests.integration.evaluator.stage import InlineScoring, Running
 from tests.integration.retrainer.stage import RetrainerProcess, Stream, eventually, mill, settings_for
 
@@ -103,6 +102,7 @@ def killed(stream: Stream, name: str, step: str) -> Outcome:
             retrainer.start()
         eventually(lambda: len(stream.candidates()) >= 2, "the candidate")
         assert retrainer.exit_code is None
+        eventually(lambda: not at_work_on(stream, name), "the end of its job")
     return decided(stream, name)
 
 
@@ -112,8 +112,8 @@ def decided(stream: Stream, name: str) -> Outcome:
     evaluator.until_entry(2)
     evaluator.turn(5)
     evaluator.close()
-    registry, run = Registry(stream.settings), RunFolder(stream.settings.home / "runs" / name)
-    assert jobs(run) == []
+    registry = Registry(stream.settings)
+    assert at_work_on(stream, name) == []
     first, *made = stream.candidates()
     (candidate,) = made
     entries = [decode(Decision, record.value, record.where()) for record in ledger(stream)]
@@ -134,6 +134,12 @@ def decided(stream: Stream, name: str) -> Outcome:
         "page": registry.run_file(str(entry.run_id), DECISION_PAGE) is not None,
         "quality": registry.run_file(str(entry.run_id), QUALITY_FILE) is not None,
     }
+
+
+def at_work_on(stream: Stream, name: str) -> list[psutil.Process]:
+    """Processes that were told the folder of the run."""
+    folder = str(stream.settings.home.resolve() / "runs" / stream.settings.stream.folder / name)
+    return [process for process in psutil.process_iter(["cmdline"]) if folder in (process.info["cmdline"] or [])]
 
 
 def told(candidate: Candidate) -> dict[str, Any]:
