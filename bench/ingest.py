@@ -4,7 +4,7 @@ All clients run in this process, pinned to one core; the broker has the others. 
 
 * bare: consume `reviews.labeled` and produce every value as it is to another topic, in transactions of the same size.
 * curator: the same with all that curation does, by the real `CuratorLoop`.
-* windower: the real `WindowerLoop` on what the curator wrote, snapshots on disk included.
+* windower: the real `WindowerLoop` of labelled reviews on what the curator wrote, snapshots on disk included.
 
 `through_both` is what one core sustains doing both jobs in turn: 1 / (1/curator + 1/windower). Rates are the best of
 the rounds (a neighbour on the machine only ever slows a round down), each from the end of the first batch to the end of
@@ -35,7 +35,7 @@ from bench.curation import make_reviews, read_reviews
 from deploy.local.broker import Broker
 from services.ingestor.app import collect_less_garbage
 from services.ingestor.curating import CuratorLoop
-from services.ingestor.windowing import WindowerLoop
+from services.ingestor.windowing import labeled_windower
 from shared.health import Health
 from shared.kafka import Admin, Producer
 from shared.logs import configure_logging
@@ -185,8 +185,8 @@ def _curator(settings: Settings, count: int) -> Iterator[int]:
 
 def _windower(settings: Settings, count: int) -> Iterator[int]:
     context, metrics = _context(settings)
-    loop = WindowerLoop(context, metrics)
-    return _stepped(loop, count, lambda: _total(metrics.windowed))
+    loop = labeled_windower(context, metrics)
+    return _stepped(loop, count, lambda: _total(metrics.labeled.windowed))
 
 
 def _context(settings: Settings) -> tuple[Context, IngestorMetrics]:

@@ -164,7 +164,7 @@ class SetAsideRow(BaseModel):
     """One curated review that a window kept out, and why."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    offset: NonNegativeInt = Field(description="Offset in `reviews.curated`.")
+    offset: NonNegativeInt = Field(description="Offset in the topic that the window was cut from.")
     reason: SetAside
 
 
@@ -334,7 +334,7 @@ class TermResult(BaseModel):
     high: float | None = None
     threshold: float | None = None
     rows: NonNegativeInt = 0
-    need_rows: NonNegativeInt | None = Field(None, description="Labels that would settle it, about an even chance.")
+    need_rows: NonNegativeInt | None = Field(None, description="Held-out rows to settle it, about an even chance.")
     detail: str = Field(description="One sentence with both numbers.")
 
 

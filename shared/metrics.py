@@ -9,7 +9,17 @@ from enum import StrEnum
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from shared.events import CandidateStatus, RejectionReason, ServerPhase, SetAside, Trigger, Verdict
+from shared.events import (
+    CandidateStatus,
+    ClosedWindow,
+    Event,
+    RejectionReason,
+    ServerPhase,
+    SetAside,
+    Trigger,
+    UnlabeledWindow,
+    Verdict,
+)
 
 TRANSACTION_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60)
 LATENCY_SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -69,11 +79,19 @@ class Span(StrEnum):
     RECENT = "recent"
 
 
+class Base(StrEnum):
+    """Which of two bases that are compared."""
+
+    PARENT = "parent"
+    ADAPTED = "adapted"
+
+
 class InputTrait(StrEnum):
     """What of the texts may drift."""
 
     LENGTH = "length"
     VOCABULARY = "vocabulary"
+    EMBEDDING = "embedding"
 
 
 def _start_at_zero(metric: Counter, values: Iterable[StrEnum]) -> Counter:
@@ -100,6 +118,44 @@ class ServiceMetrics:
         )
 
 
+class WindowMetrics:
+    """One windower: `tidemill_…` of labelled reviews, `tidemill_unlabeled_…` of text without labels."""
+
+    def __init__(self, registry: CollectorRegistry, prefix: str, reviews: str) -> None:
+        """Args: reviews: what the windows hold, for the help texts."""
+        self.windowed = Counter(
+            f"{prefix}_reviews_windowed_total",
+            f"{reviews} read into windows; after a restart the open window's count again.",
+            registry=registry,
+        )
+        self.open_window_reviews = Gauge(
+            f"{prefix}_open_window_reviews", f"{reviews} in the open window.", registry=registry
+        )
+        self.open_window_kept = Gauge(
+            f"{prefix}_open_window_kept_reviews",
+            f"{reviews} in the open window that are not set aside.",
+            registry=registry,
+        )
+        self.open_window_age = Gauge(
+            f"{prefix}_open_window_age_seconds",
+            "Since the open window's oldest review was published. 0 while it is empty.",
+            registry=registry,
+        )
+        self.set_aside = _start_at_zero(
+            Counter(
+                f"{prefix}_reviews_set_aside_total",
+                f"{reviews} kept out of closed windows, by reason.",
+                ["reason"],
+                registry=registry,
+            ),
+            SetAside,
+        )
+        self.windows = _start_at_zero(
+            Counter(f"{prefix}_windows_closed_total", "Closed windows by trigger.", ["trigger"], registry=registry),
+            Trigger,
+        )
+
+
 class IngestorMetrics:
     """Curation and windows."""
 
@@ -123,40 +179,26 @@ class IngestorMetrics:
             buckets=TRANSACTION_SECONDS,
             registry=registry,
         )
-        self.windowed = Counter(
-            "tidemill_reviews_windowed_total",
-            "Curated reviews read into windows; after a restart the open window's count again.",
-            registry=registry,
-        )
-        self.open_window_reviews = Gauge(
-            "tidemill_open_window_reviews", "Curated reviews in the open window.", registry=registry
-        )
-        self.open_window_kept = Gauge(
-            "tidemill_open_window_kept_reviews", "Of these, not set aside.", registry=registry
-        )
-        self.open_window_age = Gauge(
-            "tidemill_open_window_age_seconds",
-            "Since the open window's oldest review was published. 0 while it is empty.",
-            registry=registry,
-        )
-        self.set_aside = _start_at_zero(
-            Counter(
-                "tidemill_reviews_set_aside_total",
-                "Curated reviews kept out of closed windows, by reason.",
-                ["reason"],
-                registry=registry,
-            ),
-            SetAside,
-        )
-        self.windows = _start_at_zero(
-            Counter("tidemill_windows_closed_total", "Closed windows by trigger.", ["trigger"], registry=registry),
-            Trigger,
-        )
+        self.labeled = WindowMetrics(registry, "tidemill", "Curated reviews")
+        self.unlabeled = WindowMetrics(registry, "tidemill_unlabeled", "Unlabelled reviews")
         self.untrainable = Counter(
             "tidemill_windows_untrainable_total",
             "Closed windows that are not learned from; the manifest says why.",
             registry=registry,
         )
+
+    def of(self, manifest: type[Event]) -> WindowMetrics:
+        """Those of the windower that publishes such manifests."""
+        return self.labeled if manifest is ClosedWindow else self.unlabeled
+
+    def closed(self, window: ClosedWindow | UnlabeledWindow) -> None:
+        """Counts a window that was published."""
+        metrics = self.of(type(window))
+        metrics.windows.labels(window.trigger.value).inc()
+        for row in window.set_aside:
+            metrics.set_aside.labels(row.reason.value).inc()
+        if isinstance(window, ClosedWindow) and not window.trainable:
+            self.untrainable.inc()
 
 
 class JobMetrics:
@@ -241,6 +283,51 @@ class EvaluatorMetrics:
         )
 
 
+class BasesMetrics:
+    """The gate of adapted bases."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.verdicts = Counter(
+            "tidemill_base_verdicts_total",
+            "Decisions about adapted bases. Only 'undecided' grows: the hold-outs are too small for the margin.",
+            ["verdict"],
+            registry=registry,
+        )
+        for verdict in (Verdict.PROMOTE, Verdict.REJECT, Verdict.UNDECIDED):
+            self.verdicts.labels(verdict.value)
+        self.version = Gauge(
+            "tidemill_base_version",
+            "Adapted base that trainings may start from, by its ledger; 0: the configured base.",
+            registry=registry,
+        )
+        self.ledger_number = Gauge(
+            "tidemill_base_ledger_number", "Latest entry of the ledger of bases.", registry=registry
+        )
+        self.perplexity = Gauge(
+            "tidemill_base_perplexity_ratio",
+            "On held-out unlabelled reviews, of the base decided on last and of its parent. Lower is better.",
+            ["base"],
+            registry=registry,
+        )
+        self.accuracy = Gauge(
+            "tidemill_base_probe_accuracy_ratio",
+            "Right answers on held-out labelled reviews, once fine-tuned, of the base decided on last and its parent.",
+            ["base"],
+            registry=registry,
+        )
+        self.alias_repairs = Counter(
+            "tidemill_base_alias_repairs_total",
+            "Times the registry's alias was not what the ledger of bases says. Rising: someone else moves it.",
+            registry=registry,
+        )
+        self.scoring_seconds = Histogram(
+            "tidemill_base_evaluation_seconds",
+            "One adapted base from arrival to decision.",
+            buckets=(1, 5, 10, 30, 60, 120, 300, 900, 1800, 3600),
+            registry=registry,
+        )
+
+
 class MonitorMetrics:
     """What is in service, on reviews that it has never seen."""
 
@@ -285,7 +372,7 @@ class MonitorMetrics:
         self.input_drift = Gauge(
             "tidemill_input_drift_ratio",
             "Distance of the latest labelled texts from those before the champion's promotion; 0: the same, 1: nothing "
-            "in common.",
+            "in common. Rises before accuracy falls: look at what is published, and label some of it.",
             ["trait"],
             registry=registry,
         )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from shared.errors import RecordError
 
+REBUILD_PREFIX = "rebuild-"
 _OFFSETS = re.compile(r"([0-9]{1,18})-([0-9]{1,18})", re.ASCII)
 _ID_CHARS = 12
 
@@ -87,4 +88,4 @@ class LeftOut:
 
 def rebuild_id(command_id: str) -> str:
     """What the one candidate that answers an order is called, in place of a window's id; fit for folders and tags."""
-    return f"rebuild-{hashlib.sha256(command_id.encode()).hexdigest()[:_ID_CHARS]}"
+    return f"{REBUILD_PREFIX}{hashlib.sha256(command_id.encode()).hexdigest()[:_ID_CHARS]}"

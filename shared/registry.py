@@ -33,7 +33,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 
 Value = TypeVar("Value")
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, BASE = "champion", "challenger", "base"
 WINDOW_TAG = "tidemill.window_id"
 DUPLICATE_TAG = "tidemill.duplicate"
 WEIGHTS_TAG = "tidemill.weights"
@@ -45,6 +45,11 @@ POINTS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 VERSIONS_PER_PAGE = 1000
 TOO_MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERRORS = 429, 408, 500
+
+
+def rollback_page(number: int) -> str:
+    """The page of a rollback among the artifacts of both versions' runs. Args: number: of its entry in the ledger."""
+    return f"decision/rollback-{number}.html"
 
 
 @dataclass(frozen=True)
@@ -145,10 +150,18 @@ class Registry:
         """Brings a file or folder of the run's artifacts into an existing folder; returns where it lies.
 
         Raises:
-            RegistryRefusedError: The run has no such artifact.
+            MissingError: The run has no such artifact.
         """
         doing = f"downloading {name} of run {run_id}"
         return Path(self._calls.transferring(doing, lambda: self._client.download_artifacts(run_id, name, str(folder))))
+
+    def delete_folder(self, run_id: str, name: str) -> None:
+        """Deletes a folder of the run's artifacts; one that is not there, or whose run is not, is deleted already."""
+        doing = f"deleting {name} of run {run_id}"
+        run = self._calls.if_there(doing, lambda: self._client.get_run(run_id))
+        if run is not None:
+            store = self._store(run.info.artifact_uri)
+            self._calls.transferring(doing, lambda: _delete_folder(store, name))
 
     def upload_model(self, run_id: str, folder: Path) -> str:
         """Keeps a model's folder among the run's artifacts; returns its URI. Repeating overwrites."""
@@ -196,37 +209,23 @@ class Registry:
     # The aliases
 
     def champion(self) -> str | None:
-        """The version that the alias names, or None."""
-        return self._aliased(CHAMPION)
+        """The version that the alias `champion` names, or None."""
+        return self.aliased(CHAMPION)
 
-    def set_champion(self, version: str) -> None:
-        """Moves the alias."""
-        self._point(CHAMPION, version)
-
-    def clear_champion(self) -> None:
-        """Removes the alias if it is there."""
-        self._unpoint(CHAMPION)
-
-    def show_challenger(self, version: str | None) -> None:
-        """Makes the alias `challenger` name a version, or nothing; for people to see."""
-        if self._aliased(CHALLENGER) == version:
-            return
-        if version is None:
-            self._unpoint(CHALLENGER)
-        else:
-            self._point(CHALLENGER, version)
-
-    def _aliased(self, alias: str) -> str | None:
+    def aliased(self, alias: str) -> str | None:
+        """The version that an alias names, or None."""
         found = self._calls.if_there(f"reading the {alias}", lambda: self._client.get_registered_model(self._model))
         return str(found.aliases[alias]) if found and alias in found.aliases else None
 
-    def _point(self, alias: str, version: str) -> None:
+    def set_alias(self, alias: str, version: str) -> None:
+        """Makes an alias name a version; MissingError if there is no such version."""
         self._calls.repeated(
             f"making version {version} the {alias}",
             lambda: self._client.set_registered_model_alias(self._model, alias, version),
         )
 
-    def _unpoint(self, alias: str) -> None:
+    def clear_alias(self, alias: str) -> None:
+        """Removes an alias if it is there."""
         self._calls.if_there(
             f"removing the {alias}", lambda: self._client.delete_registered_model_alias(self._model, alias)
         )
@@ -276,7 +275,9 @@ class Registry:
         return str(found.experiment_id)
 
     def _artifact(self, run_id: str, name: str) -> bytes | None:
-        if name not in {item.path for item in self._client.list_artifacts(run_id, str(PurePosixPath(name).parent))}:
+        above = PurePosixPath(name).parent
+        listed = self._client.list_artifacts(run_id, str(above) if above.parts else None)
+        if name not in {item.path for item in listed}:
             return None
         with TemporaryDirectory() as folder:
             return Path(self._client.download_artifacts(run_id, name, folder)).read_bytes()
@@ -351,7 +352,10 @@ class Registry:
                 store.delete_artifacts(name)  # type: ignore[no-untyped-call]
 
     def _files(self, version: ModelVersion) -> ArtifactRepository:
-        return get_artifact_repository(version.source, tracking_uri=self._uri, registry_uri=self._uri)
+        return self._store(version.source)
+
+    def _store(self, uri: str) -> ArtifactRepository:
+        return get_artifact_repository(uri, tracking_uri=self._uri, registry_uri=self._uri)
 
 
 @contextmanager
@@ -404,6 +408,11 @@ def _listing(store: ArtifactRepository, folder: str | None = None) -> Iterator[t
             yield from _listing(store, item.path)
         else:
             yield item.path, item.file_size or 0
+
+
+def _delete_folder(store: ArtifactRepository, name: str) -> None:
+    if next(_listing(store, name), None) is not None:
+        store.delete_artifacts(name)  # type: ignore[no-untyped-call]
 
 
 def _batches(entries: Sequence[Value], size: int) -> Iterator[Sequence[Value]]:

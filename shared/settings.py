@@ -132,7 +132,9 @@ class DuplicateSettings(Section):
     permutations: int = Field(64, ge=16, description="MinHash size; more is more exact and slower.")
     shingle_words: int = Field(3, ge=1, description="Words in one shingle.")
     min_shingles: int = Field(5, ge=1, description="Texts with fewer shingles are compared exactly only.")
-    remembered_windows: int = Field(10, ge=0, description="Earlier windows whose reviews are compared too.")
+    remembered_windows: int = Field(
+        10, ge=0, description="Earlier windows of the same kind whose reviews are compared too."
+    )
     remembered_rows: int = Field(
         50_000, ge=0, description="Their kept rows at most, the newest window whole; 4 KB each."
     )
@@ -199,6 +201,7 @@ class UnlabeledWindowSettings(Section):
     """When a window of unlabelled text closes."""
 
     rows: int = Field(1000, ge=1, description="Kept rows, held-out ones included.")
+    max_rows: int = Field(20_000, ge=1, description="Unlabelled reviews at which it closes, repetitions included.")
     max_age_seconds: float = Field(86_400.0, gt=0, description="Age at which it closes, however few rows it has.")
 
 

@@ -13,13 +13,14 @@ from services.control import explain as explanations
 from services.control import history, orders, pages
 from services.control import publish as publishing
 from services.control import stack as stacks
+from services.control.bases import bases
 from services.control.options import Who, Why
 from services.control.output import AsJson, console, errors, print_json, show_facts, show_rows
 from services.control.readback import backtest, reproduce
 from services.control.rebuild import rebuild
 from services.control.session import RefusedError, Session
 from shared.errors import ExitCode, FatalError, TidemillError
-from shared.events import CommandKind, Decision
+from shared.events import ClosedWindow, CommandKind, Decision, UnlabeledWindow
 from shared.kafka import Admin, offset_range
 from shared.topics import ALL_TOPICS
 
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 window_app = typer.Typer(no_args_is_help=True, help="Orders about windows.")
 app.add_typer(window_app, name="window")
+app.command()(bases)
 app.command()(reproduce)
 app.command()(backtest)
 app.command()(rebuild)
@@ -121,32 +123,43 @@ def predict(
     show_rows(f"predictions by version {body['model']['version']}", rows, as_json=False)
 
 
+Unlabeled = Annotated[bool, typer.Option("--unlabeled", help="Windows of text without labels instead.")]
+
+
 @app.command()
-def windows(context: typer.Context, as_json: AsJson = False) -> None:
+def windows(context: typer.Context, unlabeled: Unlabeled = False, as_json: AsJson = False) -> None:
     """List closed windows."""
-    closed = history.windows(session_of(context).settings)
+    settings = session_of(context).settings
+    if unlabeled:
+        rows = [_window_row(window, as_json) for window in history.unlabeled_windows(settings)]
+        show_rows("windows of unlabelled text", rows, as_json)
+        return
     rows = [
-        {
-            "window": window.window_id,
-            "closed": window.closed_at,
-            "trigger": window.trigger,
-            "reviews": window.reviews,
-            "kept": window.kept,
-            "set_aside": len(window.set_aside),
-            "sides": {side.value: count for side, count in window.sides.items()},
-            "labels": window.labels,
-            "offsets": f"{window.first_offset}-{window.last_offset}",
-            "trainable": window.trainable,
-        }
-        for window in closed
+        _window_row(window, as_json) | {"labels": window.labels, "trainable": window.trainable}
+        for window in history.windows(settings)
     ]
     show_rows("windows", rows, as_json)
 
 
+def _window_row(window: ClosedWindow | UnlabeledWindow, as_json: bool) -> dict[str, object]:
+    """The columns that windows of both kinds have; of sources there may be too many for a table."""
+    sources = {"sources": window.sources} if as_json else {}
+    return sources | {
+        "window": window.window_id,
+        "closed": window.closed_at,
+        "trigger": window.trigger,
+        "reviews": window.reviews,
+        "kept": window.kept,
+        "set_aside": len(window.set_aside),
+        "sides": {side.value: count for side, count in window.sides.items()},
+        "offsets": f"{window.first_offset}-{window.last_offset}",
+    }
+
+
 @window_app.command("list")
-def window_list(context: typer.Context, as_json: AsJson = False) -> None:
+def window_list(context: typer.Context, unlabeled: Unlabeled = False, as_json: AsJson = False) -> None:
     """List closed windows."""
-    windows(context, as_json)
+    windows(context, unlabeled, as_json)
 
 
 @window_app.command("close")
@@ -242,23 +255,32 @@ def rejected(
 @app.command()
 def explain(
     context: typer.Context,
-    version: Annotated[str, typer.Argument(help="Model version.")],
-    opened: Annotated[bool, typer.Option("--open", help="Open the decision's page, with its pictures.")] = False,
+    name: Annotated[str, typer.Argument(metavar="VERSION|WINDOW", help="Model version, or window id.")],
+    opened: Annotated[bool, typer.Option("--open", help="Open the decision's page, and those of rollbacks.")] = False,
     page: Annotated[Path | None, typer.Option(help="Write the decision's page to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a version learned from and why it was promoted or not."""
+    """Show what a version learned from and why it was promoted or not; or what came of a window."""
+    session = session_of(context)
     if opened or page:
-        file = pages.keep_page(session_of(context), version, page)
-        console.print(f"Page of version {version}: {file}", markup=False, soft_wrap=True)
-        if opened and not pages.show_page(file):
-            errors.print("There is no browser here; open the file where there is one.")
+        _show_pages(session, name, opened, page)
         return
-    facts = explanations.explain(session_of(context), version)
+    is_version = explanations.is_version(name)
+    facts = explanations.explain(session, name) if is_version else explanations.explain_window(session, name)
     if as_json:
         print_json(facts)
-    else:
+    elif is_version:
         console.print(explanations.picture(facts))
+    else:
+        console.print(explanations.window_picture(name, facts))
+
+
+def _show_pages(session: Session, name: str, opened: bool, page: Path | None) -> None:
+    files = [pages.keep_page(session, name, page), *(pages.keep_rollback_pages(session, name) if opened else [])]
+    for file in files:
+        console.print(f"Page of {name}: {file}", markup=False, soft_wrap=True)
+    if opened and not all(map(pages.show_page, files)):
+        errors.print("There is no browser here; open the file where there is one.")
 
 
 @app.command()

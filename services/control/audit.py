@@ -1,26 +1,36 @@
 """Proves the accounting from the topics: every published review in one outcome, every curated one in one window.
 
+Text without labels has windows of its own, of which the same is proven.
+
 Records are counted by their origin, never by differences of offsets: transaction markers take offsets too.
 """
 
-from array import array
-from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from services.control.window_audit import KeptOffsets, Window, WindowAudit, some
 from shared.archive import Archive
 from shared.envelope import decode
-from shared.errors import LedgerCorruptError, SnapshotError, UnreadableRecordError
-from shared.events import ClosedWindow, SetAside
+from shared.errors import LedgerCorruptError, UnreadableRecordError
+from shared.events import ClosedWindow, SetAside, UnlabeledWindow
 from shared.kafka import Admin, Record, iterate_topic
 from shared.metrics import ReviewOutcome
 from shared.provenance import read_origin
 from shared.settings import Settings
-from shared.topics import REVIEWS_CURATED, REVIEWS_LABELED, REVIEWS_REJECTED, REVIEWS_UNLABELED, WINDOWS_CLOSED, Topic
+from shared.topics import (
+    REVIEWS_CURATED,
+    REVIEWS_LABELED,
+    REVIEWS_REJECTED,
+    REVIEWS_UNLABELED,
+    WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
+    Topic,
+)
+
+AnyWindow = TypeVar("AnyWindow", ClosedWindow, UnlabeledWindow)
 
 OUTCOME_TOPICS: dict[ReviewOutcome, Topic] = {
     ReviewOutcome.CURATED: REVIEWS_CURATED,
@@ -28,7 +38,6 @@ OUTCOME_TOPICS: dict[ReviewOutcome, Topic] = {
     ReviewOutcome.REJECTED: REVIEWS_REJECTED,
 }
 CURATOR_GROUP = "curator"
-EXAMPLES = 5
 _ABSENT, _WRITTEN, _ACCOUNTED = 0, 1, 2
 
 
@@ -51,7 +60,7 @@ class AuditReport(BaseModel):
     """Where every review is. `ok` only if none is unaccounted for or doubled and no window is damaged.
 
     published = curated + unlabeled + rejected + waiting + unaccounted, as long as retention has taken nothing;
-    curated = windowed + open; windowed = kept + everything set aside.
+    curated = windowed + open; windowed = kept + everything set aside; the same of unlabeled, in windows of its own.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -63,6 +72,10 @@ class AuditReport(BaseModel):
     kept: int
     set_aside: dict[SetAside, int]
     open: int
+    unlabeled_windowed: int
+    unlabeled_kept: int
+    unlabeled_set_aside: dict[SetAside, int]
+    unlabeled_open: int
     waiting: int
     """Published, and not yet read by a curator."""
     unaccounted: int
@@ -120,11 +133,12 @@ def audit(
     published: Iterable[tuple[int, int]],
     committed: Mapping[int, int],
     manifests: Sequence[ClosedWindow | Stray],
-    kept_offsets: Callable[[ClosedWindow], Sequence[int]],
+    unlabeled_manifests: Sequence[UnlabeledWindow | Stray],
+    kept_offsets: KeptOffsets,
 ) -> AuditReport:
     """Accounts for every review.
 
-    While services run, read in this order and each after the one before: `committed`, `manifests`, `outputs`,
+    While services run, read in this order and each after the one before: `committed`, both `manifests`, `outputs`,
     `published`; then nothing that is merely on its way looks lost.
 
     Args:
@@ -132,39 +146,42 @@ def audit(
         published: (partition, offset) of each record of `reviews.labeled`, by partition in order. Read last.
         committed: The curators' position in each partition of `reviews.labeled`.
         manifests: In the order of `windows.closed`.
-        kept_offsets: Offsets of a window's rows by its verified snapshot; raises SnapshotError.
+        unlabeled_manifests: In the order of `windows.unlabeled`.
     """
-    origins, counts, curated = _Origins(), Counter[ReviewOutcome](), array("q")
-    windows = [manifest for manifest in manifests if isinstance(manifest, ClosedWindow)]
-    strays = [manifest.why for manifest in manifests if isinstance(manifest, Stray)]
-    reached = Counter(committed)
+    origins, counts, reached = _Origins(), Counter[ReviewOutcome](), Counter(committed)
+    strays = [each.why for each in (*manifests, *unlabeled_manifests) if isinstance(each, Stray)]
+    curated = WindowAudit("curated reviews", [each for each in manifests if not isinstance(each, Stray)])
+    unlabeled = WindowAudit("unlabelled reviews", [each for each in unlabeled_manifests if not isinstance(each, Stray)])
+    audits = {ReviewOutcome.CURATED: curated, ReviewOutcome.UNLABELED: unlabeled}
     for output in outputs:
         if isinstance(output, Stray):
             strays.append(output.why)
             continue
         counts[output.outcome] += 1
         origins.write(output.partition, output.origin_offset)
+        if output.outcome in audits:
+            audits[output.outcome].add(output.offset)
         if output.outcome is ReviewOutcome.CURATED:
-            curated.append(output.offset)
             # The group's positions may be gone, e.g. expired. Only of the topic that is read first: what curators
             # committed since then is in later topics alone, and its neighbours would look lost.
             reached[output.partition] = max(reached[output.partition], output.origin_offset + 1)
     for partition, offset in published:
         origins.publish(partition, offset, reached[partition])
-    problems = [*strays, *_origin_problems(origins), *_order_problems(windows, curated)]
-    for window in windows:
-        problems += _window_problems(window, curated, kept_offsets)
-    set_aside = Counter(row.reason for window in windows for row in window.set_aside)
-    after = windows[-1].last_offset if windows else -1
+    problems = [*strays, *_origin_problems(origins)]
+    problems += [*curated.problems(kept_offsets), *unlabeled.problems(kept_offsets)]
     return AuditReport(
         published=origins.published,
         curated=counts[ReviewOutcome.CURATED],
         unlabeled=counts[ReviewOutcome.UNLABELED],
         rejected=counts[ReviewOutcome.REJECTED],
-        windowed=sum(window.reviews for window in windows),
-        kept=sum(window.kept for window in windows),
-        set_aside={reason: set_aside[reason] for reason in SetAside},
-        open=len(curated) - bisect_right(curated, after),
+        windowed=curated.windowed,
+        kept=curated.kept,
+        set_aside=curated.set_aside,
+        open=curated.open,
+        unlabeled_windowed=unlabeled.windowed,
+        unlabeled_kept=unlabeled.kept,
+        unlabeled_set_aside=unlabeled.set_aside,
+        unlabeled_open=unlabeled.open,
         waiting=origins.waiting,
         unaccounted=len(origins.unaccounted),
         doubled=len(origins.doubled),
@@ -180,52 +197,7 @@ def _origin_problems(origins: _Origins) -> Iterator[str]:
         ("outputs name a review that was never published", origins.invented()),
     ):
         if found:
-            yield f"{len(found)} {what}: {_some(found)}"
-
-
-def _order_problems(windows: Sequence[ClosedWindow], curated: Sequence[int]) -> Iterator[str]:
-    """Windows must follow each other without a gap, an overlap or a curated review in between."""
-    for number, window in enumerate(windows):
-        if window.sequence != number:
-            yield f"window {window.window_id} has sequence {window.sequence}, and is number {number} of the topic"
-    if windows and (before := bisect_left(curated, windows[0].first_offset)):
-        yield f"{before} curated reviews lie before the first window"
-    for earlier, later in pairwise(windows):
-        if later.first_offset <= earlier.last_offset:
-            yield f"windows {earlier.window_id} and {later.window_id} overlap"
-        elif between := _offsets(curated, earlier.last_offset + 1, later.first_offset - 1):
-            yield f"{len(between)} curated reviews lie between {earlier.window_id} and {later.window_id}"
-
-
-def _window_problems(
-    window: ClosedWindow, curated: Sequence[int], kept_offsets: Callable[[ClosedWindow], Sequence[int]]
-) -> Iterator[str]:
-    """A window's rows, kept and set aside, must be exactly the curated reviews of its range."""
-    try:
-        kept = list(kept_offsets(window))
-    except SnapshotError as error:
-        yield f"window {window.window_id}: {error}"
-        return
-    found = sorted([*kept, *(row.offset for row in window.set_aside)])
-    if (len(kept), len(found)) != (window.kept, window.reviews):
-        yield (
-            f"window {window.window_id} says {window.kept} kept of {window.reviews}, "
-            f"and holds {len(kept)} of {len(found)}"
-        )
-    # What retention took from the topic can no longer be compared; the manifest and the snapshot still are.
-    oldest = curated[0] if curated else window.last_offset + 1
-    expected = _offsets(curated, window.first_offset, window.last_offset)
-    if list(expected) != [offset for offset in found if offset >= oldest]:
-        differing = sorted(set(expected).symmetric_difference(found)) or found
-        yield f"window {window.window_id} does not hold the curated reviews of its range: {_some(differing)}"
-
-
-def _offsets(curated: Sequence[int], first: int, last: int) -> Sequence[int]:
-    return curated[bisect_left(curated, first) : bisect_right(curated, last)]
-
-
-def _some(found: Sequence[object]) -> str:
-    return ", ".join(map(str, found[:EXAMPLES])) + (", …" if len(found) > EXAMPLES else "")
+            yield f"{len(found)} {what}: {some(found)}"
 
 
 def run_audit(settings: Settings) -> AuditReport:
@@ -237,9 +209,17 @@ def run_audit(settings: Settings) -> AuditReport:
     """
     archive = Archive(settings)
     committed = _committed(settings)
-    manifests = [_manifest(record) for record in iterate_topic(settings, "audit", WINDOWS_CLOSED)]
+    manifests = _manifests(settings, WINDOWS_CLOSED, ClosedWindow)
+    unlabeled_manifests = _manifests(settings, WINDOWS_UNLABELED, UnlabeledWindow)
     published = ((record.partition, record.offset) for record in iterate_topic(settings, "audit", REVIEWS_LABELED))
-    return audit(_outputs(settings), published, committed, manifests, lambda window: _kept_offsets(archive, window))
+    return audit(
+        _outputs(settings),
+        published,
+        committed,
+        manifests,
+        unlabeled_manifests,
+        lambda window: _kept_offsets(archive, window),
+    )
 
 
 def _committed(settings: Settings) -> dict[int, int]:
@@ -251,9 +231,13 @@ def _committed(settings: Settings) -> dict[int, int]:
     return {partition: offset for (_, partition), offset in offsets.items()}
 
 
-def _manifest(record: Record) -> ClosedWindow | Stray:
+def _manifests(settings: Settings, topic: Topic, model: type[AnyWindow]) -> list[AnyWindow | Stray]:
+    return [_manifest(record, model) for record in iterate_topic(settings, "audit", topic)]
+
+
+def _manifest(record: Record, model: type[AnyWindow]) -> AnyWindow | Stray:
     try:
-        return decode(ClosedWindow, record.value, record.where())
+        return decode(model, record.value, record.where())
     except UnreadableRecordError as error:
         return Stray(str(error))
 
@@ -271,6 +255,6 @@ def _output(outcome: ReviewOutcome, record: Record) -> Output | Stray:
         return Stray(str(error))
 
 
-def _kept_offsets(archive: Archive, window: ClosedWindow) -> Sequence[int]:
+def _kept_offsets(archive: Archive, window: Window) -> Sequence[int]:
     offsets: list[int] = archive.columns(window.snapshot, ["offset"])["offset"].to_pylist()
     return offsets

@@ -6,16 +6,29 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from shared.envelope import decode
-from shared.events import Candidate, ClosedWindow, Command, Decision, ServerState, Verdict
+from shared.events import (
+    BaseCandidate,
+    BaseDecision,
+    Candidate,
+    ClosedWindow,
+    Command,
+    Decision,
+    ServerState,
+    UnlabeledWindow,
+    Verdict,
+)
 from shared.kafka import Record, iterate_topic, read_topic
 from shared.settings import Settings
 from shared.topics import (
+    BASES_CANDIDATES,
+    BASES_DECISIONS,
     CONTROL_COMMANDS,
     MODELS_CANDIDATES,
     MODELS_DECISIONS,
     REVIEWS_REJECTED,
     SERVERS_STATE,
     WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
     Topic,
 )
 
@@ -32,6 +45,11 @@ def windows(settings: Settings) -> list[ClosedWindow]:
     return _read(settings, WINDOWS_CLOSED, ClosedWindow)
 
 
+def unlabeled_windows(settings: Settings) -> list[UnlabeledWindow]:
+    """Every closed window of unlabelled text, oldest first."""
+    return _read(settings, WINDOWS_UNLABELED, UnlabeledWindow)
+
+
 def decisions(settings: Settings) -> list[Decision]:
     """The ledger, oldest first."""
     return _read(settings, MODELS_DECISIONS, Decision)
@@ -40,6 +58,16 @@ def decisions(settings: Settings) -> list[Decision]:
 def candidates(settings: Settings) -> list[Candidate]:
     """Every candidate, oldest first."""
     return _read(settings, MODELS_CANDIDATES, Candidate)
+
+
+def base_candidates(settings: Settings) -> list[BaseCandidate]:
+    """Every adaptation of the base that ended, oldest first."""
+    return _read(settings, BASES_CANDIDATES, BaseCandidate)
+
+
+def base_decisions(settings: Settings) -> list[BaseDecision]:
+    """The ledger of bases, oldest first."""
+    return _read(settings, BASES_DECISIONS, BaseDecision)
 
 
 def commands(settings: Settings) -> list[Command]:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from services.evaluator.bets import ALARM
 from services.evaluator.drift import Drift
 from services.evaluator.ledger import WATCH
 from services.evaluator.reign import Reign
@@ -12,7 +13,7 @@ from shared.monitor_settings import MonitorSettings
 
 def rollback(reign: Reign, alarm: Alarm, settings: MonitorSettings, now: datetime) -> Command:
     """To the version that is proven better, and only while the one that it is better than is champion."""
-    better, champion, flips = reign.contenders[alarm.role].version, reign.champion.version, alarm.flips
+    better, champion, bet = reign.contenders[alarm.role].version, reign.champion.version, alarm.bet
     return Command(
         command_id=f"watch-{reign.number}-{better}",
         kind=CommandKind.ROLLBACK,
@@ -21,9 +22,10 @@ def rollback(reign: Reign, alarm: Alarm, settings: MonitorSettings, now: datetim
         who=WATCH,
         why=(
             f"version {champion} is proven worse than version {better} by more than {settings.floor:g}: on "
-            f"{flips.rows} fresh reviews up to offset {alarm.offset} only {better} was right {flips.losses} times, "
-            f"only {champion} {flips.wins} times; evidence {alarm.evidence:.0f} of {settings.alarm:g}"
+            f"{bet.flips.rows} fresh reviews up to offset {bet.offset} only {better} was right {bet.flips.losses} "
+            f"times, only {champion} {bet.flips.wins} times; evidence {bet.pot:.0f} of {settings.alarm:g}"
         ),
+        numbers=bet.numbers() | {ALARM: settings.alarm},
         issued_at=now,
     )
 

@@ -1,73 +1,76 @@
-"""The aliases in MLflow, which follow the ledger and nothing else: `champion`, and `challenger` for people to see."""
+"""The aliases in MLflow, which follow the ledgers and nothing else: who is in service, and who waits, to be seen."""
 
 from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
+from prometheus_client import Counter
 
-from shared.events import Decision
-from shared.metrics import EvaluatorMetrics
 from shared.mlflow_calls import MissingError
+from shared.registry import CHALLENGER
 
 log = structlog.get_logger("alias")
 
 
 class Aliases(Protocol):
-    """Where the alias is kept."""
+    """Where the aliases of a registered model are kept."""
 
-    def champion(self) -> str | None:
-        """The version that it names."""
+    def aliased(self, alias: str) -> str | None:
+        """The version that an alias names."""
 
-    def set_champion(self, version: str) -> None:
+    def set_alias(self, alias: str, version: str) -> None:
         """Moves it; MissingError if there is no such version."""
 
-    def clear_champion(self) -> None:
+    def clear_alias(self, alias: str) -> None:
         """Removes it."""
 
-    def show_challenger(self, version: str | None) -> None:
-        """Makes the alias `challenger` name a version, or nothing."""
 
+def assert_alias(aliases: Aliases, alias: str, version: str | None, repairs: Counter) -> None:
+    """Makes an alias name the version that the ledger says, or nothing while there is none.
 
-def assert_alias(aliases: Aliases, champion: str | None, metrics: EvaluatorMetrics) -> None:
-    """Makes the alias name the ledger's champion, or nothing while there is none.
-
-    A champion that somebody deleted from MLflow is only complained of: a rollback must still be heard.
+    A version that somebody deleted from MLflow is only complained of: a rollback must still be heard.
     """
-    found = aliases.champion()
-    if found == champion:
+    found = aliases.aliased(alias)
+    if found == version:
         return
-    _count_repair(found, champion, metrics)
-    if champion is None:
-        aliases.clear_champion()
+    _count_repair(alias, found, version, repairs)
+    if version is None:
+        aliases.clear_alias(alias)
         return
     try:
-        aliases.set_champion(champion)
+        aliases.set_alias(alias, version)
     except MissingError as error:
-        log.error("champion_is_gone", champion=champion, error=str(error), remedy="roll back to another version")
+        remedy = "restore it in MLflow; from a champion, roll back to another version"
+        log.error("aliased_version_is_gone", alias=alias, version=version, error=str(error), remedy=remedy)
 
 
-def move_alias(aliases: Aliases, decision: Decision, metrics: EvaluatorMetrics) -> None:
-    """Moves the alias to a decision's new champion; a repetition finds it there.
+def move_alias(aliases: Aliases, alias: str, before: str | None, after: str | None, repairs: Counter) -> None:
+    """Moves an alias as a decision says; a repetition finds it there.
 
-    A stranger's value in between is counted, but not put right first: the old champion's version may be gone.
+    A stranger's value in between is counted, but not put right first: the version of before may be gone.
     """
-    found = aliases.champion()
-    if decision.champion_after is None or found == decision.champion_after:
+    found = aliases.aliased(alias)
+    if after is None or found == after:
         return
-    if found != decision.champion_before:
-        _count_repair(found, decision.champion_before, metrics)
-    aliases.set_champion(decision.champion_after)
+    if found != before:
+        _count_repair(alias, found, before, repairs)
+    aliases.set_alias(alias, after)
 
 
 def show_challenger(aliases: Aliases, waiting: Sequence[str]) -> None:
     """Makes the alias `challenger` name the newest undecided version; nothing depends on it."""
     newest = waiting[-1] if waiting else None
+    if aliases.aliased(CHALLENGER) == newest:
+        return
+    if newest is None:
+        aliases.clear_alias(CHALLENGER)
+        return
     try:
-        aliases.show_challenger(newest)
+        aliases.set_alias(CHALLENGER, newest)
     except MissingError as error:
         log.warning("challenger_not_shown", version=newest, error=str(error))
 
 
-def _count_repair(found: str | None, ledger: str | None, metrics: EvaluatorMetrics) -> None:
-    log.warning("alias_repaired", found=found, ledger=ledger)
-    metrics.alias_repairs.inc()
+def _count_repair(alias: str, found: str | None, ledger: str | None, repairs: Counter) -> None:
+    log.warning("alias_repaired", alias=alias, found=found, ledger=ledger)
+    repairs.inc()

@@ -6,7 +6,6 @@ rollback is heard at once. One evaluator a stream: a second one fences the first
 
 import argparse
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from enum import StrEnum
@@ -16,15 +15,20 @@ import structlog
 
 from services.evaluator import monitor
 from services.evaluator.alias import assert_alias, move_alias, show_challenger
-from services.evaluator.exam import Exam
+from services.evaluator.bases import loop as bases
+from services.evaluator.exam import Exam, Measured
 from services.evaluator.housekeeping import Housekeeping
-from services.evaluator.launcher import Scoring, ScoringProcess
+from services.evaluator.inbox import Inbox, read_event
+from services.evaluator.launcher import Scoring, ScoringProcess, score_models
 from services.evaluator.ledger import Ledger
+from services.evaluator.notebook import NOTEBOOK_FILE
+from services.evaluator.rollback_pages import RollbackPages
+from services.evaluator.shadow import watch_folder
 from services.evaluator.trial import Desk, Stage, Trial
 from services.evaluator.verdicts import objection, refused, rollback_target, rolled_back
 from services.evaluator.windows import WindowBook
 from shared.archive import Archive
-from shared.envelope import AnyEvent, decode, trace_parent
+from shared.envelope import decode, trace_parent
 from shared.errors import LedgerCorruptError, UnreadableRecordError
 from shared.events import Candidate, Command, CommandKind, Decision, Verdict, utc_now
 from shared.kafka import (
@@ -40,7 +44,7 @@ from shared.kafka import (
 )
 from shared.lag import LagReport
 from shared.metrics import EvaluatorMetrics
-from shared.registry import Registry
+from shared.registry import CHAMPION, Registry
 from shared.retry import Backoff
 from shared.service import Context, Loop
 from shared.service import main as run_service
@@ -52,8 +56,6 @@ log = structlog.get_logger("evaluator")
 Client = TypeVar("Client", TransactionalProducer, Follower)
 
 NAME = ROLE = "evaluator"
-# Candidates in memory beyond which no more are read. A rollback behind them is read later.
-MOST_WAITING = 100
 
 
 class Evaluator:
@@ -67,7 +69,7 @@ class Evaluator:
         producer: TransactionalProducer,
         consumer: GroupConsumer,
         manifests: Follower,
-        launch: Callable[[Exam], Scoring],
+        launch: Callable[[Exam], Scoring[Measured]],
     ) -> None:
         """Args: ledger: read after the producer was opened, so that no predecessor can still add to it."""
         self._settings, self._ledger = context.settings, ledger
@@ -83,8 +85,10 @@ class Evaluator:
             now=utc_now,
         )
         self._housekeeping = Housekeeping(registry, context.settings.registry.keep_versions)
-        self._candidates: deque[Record] = deque()
-        self._commands: deque[Record] = deque()
+        self._rollback_pages = RollbackPages(registry, watch_folder(context.settings) / NOTEBOOK_FILE)
+        self._inbox = Inbox(consumer)
+        prefix = context.settings.stream.prefix
+        self._candidates, self._commands = (topic.full_name(prefix) for topic in (MODELS_CANDIDATES, CONTROL_COMMANDS))
         self._trial: Trial | None = None
         self._arrived = time.monotonic()
         self._tidy = False
@@ -95,11 +99,15 @@ class Evaluator:
 
     def step(self) -> None:
         """One poll and one bounded piece of work; commands go first."""
-        self._read()
-        if self._commands and (self._trial is None or self._trial.is_open):
-            self._obey(self._commands[0])
-        elif self._candidates:
-            self._judge(self._candidates[0])
+        if not self._inbox.read():
+            self._drop_trial()
+        command, candidate = self._inbox.first(self._commands), self._inbox.first(self._candidates)
+        if command and (self._trial is None or self._trial.is_open):
+            self._obey(command)
+        elif self._rollback_pages.is_due(self._ledger):
+            self._rollback_pages.step(self._ledger)
+        elif candidate:
+            self._judge(candidate)
         elif self._tidy:
             self._tidy = self._housekeeping.step(self._ledger)
         self._watch()
@@ -111,32 +119,6 @@ class Evaluator:
         self._manifests.close()
         self._producer.close()
 
-    # Reading
-
-    def _read(self) -> None:
-        generation = self._consumer.generation
-        records = self._consumer.poll()
-        if self._consumer.generation != generation:
-            self._forget()  # what is still ours is read again
-        for record in records:
-            queue = self._queue_of(record)
-            # An aborted transaction has rewound the consumer to what is still in the queue.
-            if not queue or record.offset > queue[-1].offset:
-                queue.append(record)
-        if len(self._candidates) >= MOST_WAITING:
-            self._consumer.pause()
-        else:
-            self._consumer.resume()
-
-    def _queue_of(self, record: Record) -> deque[Record]:
-        commands = CONTROL_COMMANDS.full_name(self._settings.stream.prefix)
-        return self._commands if record.topic == commands else self._candidates
-
-    def _forget(self) -> None:
-        self._candidates.clear()
-        self._commands.clear()
-        self._drop_trial()
-
     def _drop_trial(self) -> None:
         if self._trial is not None:
             self._trial.close()
@@ -146,7 +128,7 @@ class Evaluator:
 
     def _judge(self, record: Record) -> None:
         if self._trial is None:
-            candidate = _read_event(Candidate, record)
+            candidate = read_event(Candidate, record)
             if candidate is None:
                 self._pass_over(record)
                 return
@@ -163,7 +145,7 @@ class Evaluator:
     # Commands
 
     def _obey(self, record: Record) -> None:
-        command = _read_event(Command, record)
+        command = read_event(Command, record)
         if command is not None:
             self._ledger = self._ledger.heeding(command)
         if command is None or command.kind is not CommandKind.ROLLBACK or self._answered(command):
@@ -171,7 +153,8 @@ class Evaluator:
             return
         decisions = self._rollback(command)
         if decisions[0].verdict is Verdict.ROLLBACK:
-            move_alias(self._registry, decisions[0], self._metrics)
+            target = decisions[0].champion_after
+            move_alias(self._registry, CHAMPION, self._ledger.champion, target, self._metrics.alias_repairs)
         self._enter(decisions, record)
         # Whatever is on trial was compared with the champion of before.
         self._drop_trial()
@@ -202,7 +185,7 @@ class Evaluator:
                 key = decision.version or decision.window_id or str(decision.command_id)
                 transaction.send(MODELS_DECISIONS, key, decision, trace_parent(record.headers))
             transaction.send_offsets(next_offsets([record]))
-        self._queue_of(record).popleft()
+        self._inbox.done(record)
         self._ledger, self._tidy, self._alias_due = ledger, True, 0.0
         for decision in decisions:
             self._count(decision)
@@ -210,7 +193,7 @@ class Evaluator:
     def _pass_over(self, record: Record) -> None:
         """Moves the input's position only."""
         self._consumer.commit(next_offsets([record]))
-        self._queue_of(record).popleft()
+        self._inbox.done(record)
 
     def _count(self, decision: Decision) -> None:
         self._metrics.verdicts.labels(decision.verdict.value).inc()
@@ -246,19 +229,18 @@ class Evaluator:
         self._lag.update()
         now = time.monotonic()
         if now >= self._alias_due and self._alias_is_ours_to_judge():
-            assert_alias(self._registry, self._ledger.champion, self._metrics)
+            assert_alias(self._registry, CHAMPION, self._ledger.champion, self._metrics.alias_repairs)
             show_challenger(self._registry, self._ledger.waiting_versions)
             self._alias_due = now + self._settings.evaluator.assert_alias_seconds
 
     def _alias_is_ours_to_judge(self) -> bool:
         """Not while a decision that a predecessor began may be unread: its alias may be ahead of the ledger."""
-        if self._commands or not self._consumer.assignment:
+        if self._inbox.first(self._commands) or not self._consumer.assignment:
             return False
         lag = self._consumer.lag()
         if self._trial is not None:
-            commands = CONTROL_COMMANDS.full_name(self._settings.stream.prefix)
-            return self._trial.stage is Stage.SCORE and not lag.get((commands, 0))
-        return not self._candidates and not any(lag.values())
+            return self._trial.stage is Stage.SCORE and not lag.get((self._commands, 0))
+        return not self._inbox.first(self._candidates) and not any(lag.values())
 
 
 def read_ledger(settings: Settings) -> Ledger:
@@ -272,7 +254,7 @@ def read_ledger(settings: Settings) -> Ledger:
         decisions = [decode(Decision, record.value, record.where()) for record in entries]
     except UnreadableRecordError as error:
         raise LedgerCorruptError(f"{error}; the ledger must be read whole, use a newer evaluator") from error
-    commands = (_read_event(Command, record) for record in orders)
+    commands = (read_event(Command, record) for record in orders)
     return Ledger.of(decisions, (command for command in commands if command is not None))
 
 
@@ -290,7 +272,7 @@ def build(context: Context) -> Loop:
         consumer = GroupConsumer(settings, ROLE, [MODELS_CANDIDATES, CONTROL_COMMANDS], from_beginning)
         opened.pop_all()
     return Evaluator(
-        context, ledger, registry, producer, consumer, manifests, lambda exam: ScoringProcess(exam, settings)
+        context, ledger, registry, producer, consumer, manifests, lambda e: ScoringProcess(score_models, e, settings)
     )
 
 
@@ -300,26 +282,18 @@ def _kept(opened: ExitStack, client: Client) -> Client:
     return client
 
 
-def _read_event(model: type[AnyEvent], record: Record) -> AnyEvent | None:
-    """The event, or None for what this version cannot read: it must not stop what comes after it."""
-    try:
-        return decode(model, record.value, record.where())
-    except UnreadableRecordError as error:
-        log.error("record_passed_over", error=str(error))
-        return None
-
-
 class Role(StrEnum):
     """What a process does."""
 
     EVALUATOR = "evaluator"
     MONITOR = "monitor"
+    BASES = "bases"
 
 
 def main() -> None:
-    """Runs the service: both parts, or one."""
+    """Runs the service: all parts, or one."""
     parser = argparse.ArgumentParser(prog="python -m services.evaluator", description=__doc__)
-    parser.add_argument("--role", type=Role, choices=list(Role), help="run this part only; default: both")
+    parser.add_argument("--role", type=Role, choices=list(Role), help="run this part only; default: all")
     role = parser.parse_args().role
-    builds = {Role.EVALUATOR: build, Role.MONITOR: monitor.build}
+    builds = {Role.EVALUATOR: build, Role.MONITOR: monitor.build, Role.BASES: bases.build}
     run_service(NAME, {part.value: builds[part] for part in ([role] if role else Role)})

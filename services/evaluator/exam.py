@@ -198,4 +198,5 @@ class Misconfigured:
     reason: str
 
 
-Result = Measured | Unusable | Killed | Unavailable | Misconfigured
+Failure = Unusable | Killed | Unavailable | Misconfigured
+Result = Measured | Failure

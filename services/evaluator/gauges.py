@@ -7,7 +7,8 @@ from services.evaluator.estimates import Profile, distances, expected_accuracy, 
 from services.evaluator.lookout import Lookout
 from services.evaluator.notebook import Notebook
 from services.evaluator.reign import Reign
-from shared.metrics import MonitorMetrics, Span
+from services.evaluator.sketches import mean_shift
+from shared.metrics import InputTrait, MonitorMetrics, Span
 from shared.monitor_settings import MonitorSettings
 
 PERIOD_SECONDS = 5.0
@@ -68,7 +69,17 @@ class Gauges:
         latest = self._notebook.texts(rows, beyond=reign.after_offset)
         if self._reference is None or self._reference[0] != reign:
             self._reference = reign, profile(self._notebook.texts(rows, up_to=reign.after_offset))
+            self._metrics.input_drift.clear()  # measured from another champion's beginning, and by its eyes
         reference = self._reference[1]
         if len(latest) >= least <= reference.lengths.sum():
             for trait, distance in distances(reference, profile(latest)).items():
                 self._metrics.input_drift.labels(trait.value).set(distance)
+        self._show_meaning(reign)
+
+    def _show_meaning(self, reign: Reign) -> None:
+        """By the champion's eyes: sketches of two models cannot be compared."""
+        champion, rows, least = reign.champion.digest, self._settings.recent_rows, self._settings.batch_rows
+        reference = self._notebook.sketches(champion, rows, up_to=reign.after_offset)
+        latest = self._notebook.sketches(champion, rows, beyond=reign.after_offset)
+        if len(latest) >= least <= len(reference):
+            self._metrics.input_drift.labels(InputTrait.EMBEDDING.value).set(mean_shift(reference, latest))

@@ -5,8 +5,7 @@ from typing import Protocol
 
 import structlog
 
-from services.evaluator.ledger import Ledger
-from services.evaluator.retention import Version, expendable
+from services.evaluator.retention import Settled, Version, expendable
 from shared.errors import TidemillError
 
 log = structlog.get_logger("housekeeping")
@@ -30,7 +29,7 @@ class Housekeeping:
         self._store, self._keep = store, keep
         self._left: set[str] = set()
 
-    def step(self, ledger: Ledger) -> bool:
+    def step(self, ledger: Settled) -> bool:
         """Deletes the oldest version's weights; False once nothing is left to do.
 
         A version whose weights cannot be deleted is passed over until a restart: no failure here is worth a stop.

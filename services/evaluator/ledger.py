@@ -28,7 +28,7 @@ class Ledger:
         births: Version -> the newest window that the gate looked at when it first judged it.
         anchors: Versions that were proven better than the anchor before them, the one in force last.
         decided_versions: Versions with an entry; `settled_versions`: those that no further entry may be about.
-        watch_rollbacks: When the watch rolled back.
+        moves: Every entry that moved the champion.
     """
 
     number: int = 0
@@ -43,7 +43,7 @@ class Ledger:
     answered_commands: frozenset[str] = frozenset()
     distrusted: frozenset[str] = frozenset()
     released: frozenset[str] = frozenset()
-    watch_rollbacks: tuple[datetime, ...] = ()
+    moves: tuple[Decision, ...] = ()
 
     @classmethod
     def of(cls, decisions: Iterable[Decision], commands: Iterable[Command] = ()) -> Self:
@@ -75,6 +75,11 @@ class Ledger:
     def quarantined(self) -> frozenset[str]:
         """Windows that are locked away. A release counts whenever it was ordered: somebody vouches for the window."""
         return self.distrusted - self.released
+
+    @property
+    def needed_versions(self) -> frozenset[str]:
+        """Versions that serve or may serve again: champion, the one before, anchor."""
+        return _given(self.champion) | _given(self.previous_champion) | _given(self.anchor)
 
     @property
     def waiting_versions(self) -> tuple[str, ...]:
@@ -116,9 +121,19 @@ class Ledger:
             ledger = ledger.after(decision)
         return ledger
 
+    @property
+    def rollbacks(self) -> tuple[Decision, ...]:
+        """Every entry that put an earlier champion back in service."""
+        return tuple(entry for entry in self.moves if entry.verdict is Verdict.ROLLBACK)
+
+    def moves_until(self, rollback: Decision) -> tuple[Decision, ...]:
+        """The entries that moved the champion, up to this one."""
+        return tuple(entry for entry in self.moves if entry.number <= rollback.number)
+
     def rollbacks_by_watch(self, since: datetime) -> int:
         """How many rollbacks nobody ordered, after a moment."""
-        return sum(moment > since for moment in self.watch_rollbacks)
+        by_watch = (entry for entry in self.rollbacks if entry.decided_by == WATCH)
+        return sum(entry.decided_at > since for entry in by_watch)
 
     def after(self, decision: Decision) -> Self:
         """The ledger with one more entry.
@@ -135,9 +150,8 @@ class Ledger:
             decided_windows=self.decided_windows | _given(decision.window_id),
             answered_commands=self.answered_commands | _given(decision.command_id),
             distrusted=self.distrusted | (_given(decision.window_id) if decision.quarantined else frozenset()),
+            moves=(*self.moves, decision) if decision.champion_after != decision.champion_before else self.moves,
         )
-        if decision.verdict is Verdict.ROLLBACK and decision.decided_by == WATCH:
-            return replace(added, watch_rollbacks=(*added.watch_rollbacks, decision.decided_at))
         if decision.verdict is Verdict.ROLLBACK or decision.version is None:
             return added
         promotions = {decision.version: decision} if decision.verdict is Verdict.PROMOTE else {}

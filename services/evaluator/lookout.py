@@ -19,6 +19,9 @@ log = structlog.get_logger("lookout")
 # Reviews of one batch at most: while it is under way, nothing is known of the next.
 MOST_ROWS = 256
 PAUSE_SECONDS = 10.0
+# Texts of a batch, and of those before the reign, that the champion makes sketches of: that is a second pass.
+SKETCHED_ROWS = 64
+REFERENCE_ROWS = 256
 
 
 class Lookout:
@@ -53,7 +56,7 @@ class Lookout:
         if self._is_behind:
             self._fold(self.vigil, self.reign)
         if len(self.waiting) >= self._settings.batch_rows and not self._shadow.is_busy:
-            self._ask()
+            self._ask(self.reign)
 
     def close(self) -> None:
         """Ends what is under way; a restart asks it again."""
@@ -69,7 +72,7 @@ class Lookout:
         self.vigil = Vigil(self.contenders, self._settings) if is_watched else None
         self.waiting: Sequence[Review] = ()
         self._reached = self.reign.after_offset if self.reign else -1
-        self._is_behind = True
+        self._is_behind = self._bets_anew = True
 
     def _take(self, result: Answers | Unavailable | None) -> None:
         match result:
@@ -84,6 +87,8 @@ class Lookout:
     def _keep(self, answers: Answers) -> None:
         for model, labels in answers.labels.items():
             self._notebook.keep(model.digest, labels.items())
+        for model, sketches in answers.sketches.items():
+            self._notebook.keep_sketches(model.digest, sketches.items())
         for model, reason in answers.unusable.items():
             log.error("cannot_be_watched", version=model.version, reason=reason)
             self._unusable.add(model)
@@ -102,6 +107,13 @@ class Lookout:
             if not answered:
                 break
         self.waiting, self._is_behind = found, False
+        self._note_bets(vigil, reign)
+
+    def _note_bets(self, vigil: Vigil, reign: Reign) -> None:
+        made = {self.contenders[role].version: bets for role, bets in vigil.take_bets().items() if bets}
+        if made or self._bets_anew:
+            self._notebook.bet(reign.number, made, anew=self._bets_anew)
+            self._bets_anew = False
 
     def _is_answered(self, review: Review) -> bool:
         return all(model.digest in review.answers for model in self.contenders.values())
@@ -109,11 +121,14 @@ class Lookout:
     def _right(self, review: Review) -> dict[Role, bool]:
         return {role: review.answers[model.digest] == review.label for role, model in self.contenders.items()}
 
-    def _ask(self) -> None:
+    def _ask(self, reign: Reign) -> None:
         if time.monotonic() < self._not_before:
             return
         missing = {
             model: tuple(review.offset for review in self.waiting if model.digest not in review.answers)
             for model in self.contenders.values()
         }
-        self._shadow.ask(Questions({review.offset: review.text for review in self.waiting}, missing))
+        waiting = {review.offset: review.text for review in self.waiting}
+        earlier = self._notebook.without_sketch(reign.champion.digest, REFERENCE_ROWS, up_to=reign.after_offset)
+        sketched = (*earlier, *list(waiting)[:: -(-len(waiting) // SKETCHED_ROWS)])
+        self._shadow.ask(Questions(waiting | earlier, missing, {reign.champion: sketched}))

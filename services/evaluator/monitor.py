@@ -16,7 +16,7 @@ import structlog
 from services.evaluator.alarms import drifted, rollback
 from services.evaluator.gauges import Gauges
 from services.evaluator.lookout import Lookout
-from services.evaluator.notebook import Notebook
+from services.evaluator.notebook import NOTEBOOK_FILE, Notebook
 from services.evaluator.reign import Reign, Succession
 from services.evaluator.shadow import Shadow, ShadowProcess, watch_folder
 from services.evaluator.vigil import Vigil
@@ -149,8 +149,14 @@ class Monitor:
             if record.topic == self._decisions:
                 self._succession.enter(_decision(record), record.published_at)
             else:
-                self._succession.close(decode(ClosedWindow, record.value, record.where()))
+                self._close(record)
         self._lookout.serve(self._succession.reign())
+
+    def _close(self, record: Record) -> None:
+        try:
+            self._succession.close(decode(ClosedWindow, record.value, record.where()))
+        except UnreadableRecordError as error:
+            log.error("record_passed_over", error=str(error))
 
     # What follows
 
@@ -173,7 +179,7 @@ class Monitor:
     def _report_alarm(self, reign: Reign, vigil: Vigil) -> None:
         """Once a reign, and not while the day's bound would refuse it: a refusal is an answer, too."""
         now, ledger = utc_now(), self._succession.ledger
-        alarm = min(vigil.alarms.values(), key=lambda each: each.offset, default=None)
+        alarm = min(vigil.alarms.values(), key=lambda each: each.bet.offset, default=None)
         is_full = ledger.rollbacks_by_watch(since=now - DAY) >= self._settings.rollbacks_per_day
         self._metrics.rollbacks_held.set(int(alarm is not None and is_full))
         if alarm is None or is_full:
@@ -210,7 +216,7 @@ def build(context: Context) -> Loop:
     with ExitStack() as opened:
         follower = Follower(settings, f"{ROLE}.ledger", [MODELS_DECISIONS, WINDOWS_CLOSED])
         opened.callback(follower.close)
-        notebook = Notebook(watch_folder(settings) / "notebook.sqlite", settings.evaluator.monitor)
+        notebook = Notebook(watch_folder(settings) / NOTEBOOK_FILE, settings.evaluator.monitor)
         opened.callback(notebook.close)
         consumer = GroupConsumer(settings, ROLE, [REVIEWS_CURATED, PREDICTIONS_SERVED], _start(notebook))
         opened.callback(consumer.close)

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import structlog
 
+from services.evaluator import bets
+from services.evaluator.bets import Bet
 from services.evaluator.feedback import Feedback
 from services.evaluator.pool import text_key
 from shared.monitor_settings import MonitorSettings
 
 log = structlog.get_logger("notebook")
 
+NOTEBOOK_FILE = "notebook.sqlite"
 _TABLES = """
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
@@ -29,6 +32,9 @@ CREATE TABLE IF NOT EXISTS reviews (
 );
 CREATE TABLE IF NOT EXISTS answers (
     place INTEGER NOT NULL, model TEXT NOT NULL, label INTEGER NOT NULL, PRIMARY KEY (place, model)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sketches (
+    place INTEGER NOT NULL, model TEXT NOT NULL, sketch BLOB NOT NULL, PRIMARY KEY (place, model)
 ) WITHOUT ROWID;
 """
 _WAIT_SECONDS = 30.0
@@ -53,7 +59,7 @@ class Notebook:
 
     def __init__(self, path: Path, settings: MonitorSettings) -> None:
         """Opens the file, or starts an empty one in place of what is no such file."""
-        self._path, self._settings = path, settings
+        self.path, self._settings = path, settings
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._open()
@@ -61,16 +67,16 @@ class Notebook:
             self.start_over(str(error))
 
     def _open(self) -> None:
-        self._database = sqlite3.connect(self._path, timeout=_WAIT_SECONDS)
-        self._database.executescript(_TABLES)
+        self._database = sqlite3.connect(self.path, timeout=_WAIT_SECONDS)
+        self._database.executescript(_TABLES + bets.TABLE)
         self.feedback = Feedback(self._database, self._settings)
 
     def start_over(self, reason: str) -> None:
         """Forgets everything."""
-        log.warning("starting_over", path=str(self._path), reason=reason)
+        log.warning("starting_over", path=str(self.path), reason=reason)
         self.close()
         for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         self._open()
 
     def close(self) -> None:
@@ -118,13 +124,15 @@ class Notebook:
             )
 
     def prune(self) -> None:
-        """Lets go of all but the latest reviews."""
+        """Lets go of all but the latest reviews, and of what was answered and bet on the others."""
         oldest = self._database.execute(
             "SELECT place FROM reviews ORDER BY place DESC LIMIT 1 OFFSET ?", (self._settings.kept_rows,)
         ).fetchone()
         if oldest is not None:
             self._database.execute("DELETE FROM reviews WHERE place <= ?", oldest)
             self._database.execute("DELETE FROM answers WHERE place <= ?", oldest)
+            self._database.execute("DELETE FROM sketches WHERE place <= ?", oldest)
+            self._database.execute("DELETE FROM bets WHERE place <= ?", oldest)
 
     def after(self, offset: int, at: float, rows: int) -> list[Review]:
         """The first reviews beyond an offset and a broker time, in the order of the stream."""
@@ -149,9 +157,42 @@ class Notebook:
         )
         return [text for (text,) in found]
 
+    def without_sketch(self, model: str, rows: int, up_to: int) -> dict[int, str]:
+        """Of the latest texts up to an offset, those that a model has made no sketch of; by offset."""
+        found = self._database.execute(
+            "SELECT place, text FROM (SELECT * FROM reviews WHERE place <= ? ORDER BY place DESC LIMIT ?) AS latest "
+            "WHERE NOT EXISTS (SELECT 1 FROM sketches WHERE place = latest.place AND model = ?)",
+            (up_to, rows, model),
+        )
+        return dict(found.fetchall())
+
+    def sketches(self, model: str, rows: int, *, beyond: int = -1, up_to: int = sys.maxsize) -> Sequence[bytes]:
+        """A model's sketches of the latest texts between two offsets, at most `rows`."""
+        found = self._database.execute(
+            "SELECT sketch FROM sketches WHERE model = ? AND place > ? AND place <= ? ORDER BY place DESC LIMIT ?",
+            (model, beyond, up_to, rows),
+        )
+        return [sketch for (sketch,) in found]
+
+    def keep_sketches(self, model: str, sketches: Iterable[tuple[int, bytes]]) -> None:
+        """Takes a model's sketches, (offset, sketch), at once."""
+        with self._database:
+            self._database.executemany(
+                "INSERT OR IGNORE INTO sketches VALUES (?, ?, ?)",
+                [(place, model, sketch) for place, sketch in sketches],
+            )
+
     def keep(self, model: str, answers: Iterable[tuple[int, int]]) -> None:
         """Takes a model's answers, (offset, class), at once. What was answered before stays as it was."""
         with self._database:
             self._database.executemany(
                 "INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", [(place, model, label) for place, label in answers]
             )
+
+    def bet(self, reign: int, made: Mapping[str, Iterable[Bet]], anew: bool) -> None:
+        """Takes bets of a reign, by earlier version, at once; `anew`: in place of all those so far."""
+        with self._database:
+            if anew:
+                self._database.execute("DELETE FROM bets WHERE reign = ?", (reign,))
+            for against, some in made.items():
+                bets.write(self._database, reign, against, some)

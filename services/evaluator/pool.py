@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol, TypeVar
 
 from shared.archive import WindowRow
 from shared.events import ClosedWindow, Side
@@ -30,6 +31,17 @@ class HeldOutRow:
     text: str
     label: int
     source: str | None = None
+
+
+class Keyed(Protocol):
+    """What is told apart by its text."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of the text, in hex."""
+
+
+KeyedRow = TypeVar("KeyedRow", bound=Keyed)
 
 
 def held_out(window_id: str, rows: Iterable[WindowRow]) -> tuple[HeldOutRow, ...]:
@@ -62,13 +74,13 @@ def eligible(
     ]
 
 
-def latest_rows(newest_first: Iterable[Sequence[HeldOutRow]], size: int) -> tuple[HeldOutRow, ...]:
+def latest_rows(newest_first: Iterable[Sequence[KeyedRow]], size: int) -> tuple[KeyedRow, ...]:
     """The latest `size` rows in the order of the stream; of the same text, only the latest.
 
     Args: newest_first: hold-outs of windows, the newest window first, each in the order of its offsets. Windows
     beyond those that fill the pool are not taken from the iterable, so they need not even be read.
     """
-    found: dict[str, HeldOutRow] = {}
+    found: dict[str, KeyedRow] = {}
     for rows in newest_first:
         for row in reversed(rows):
             found.setdefault(row.key, row)

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.evaluator.ledger import Ledger
 from shared.errors import LedgerCorruptError, ModelError
-from shared.events import Candidate, Decision
+from shared.events import BaseDecision, Candidate, Decision
 from shared.lineage import Lineage
 from shared.registry import DECISION_PAGE, Registry
 
@@ -30,7 +30,7 @@ def log_picture(registry: Registry, run_id: str, picture: Path) -> None:
     registry.log_file(run_id, picture, PICTURES_FOLDER)
 
 
-def log_decision(registry: Registry, run_id: str, decision: Decision) -> None:
+def log_decision(registry: Registry, run_id: str, decision: Decision | BaseDecision) -> None:
     """Keeps the decision and its metrics with the run; repeating overwrites.
 
     Raises: RegistryUnavailableError, RegistryRefusedError.
@@ -47,17 +47,17 @@ def log_page(registry: Registry, run_id: str, page: str) -> None:
     registry.log_text(run_id, page, DECISION_PAGE)
 
 
-def run_metrics(decision: Decision) -> dict[str, float]:
+def run_metrics(decision: Decision | BaseDecision) -> dict[str, float]:
     """Metrics by `ROWS/MODEL/METRIC`, and the gate's numbers by `gate/NUMBER`."""
     scores = {
         f"{score.rows_name}/{score.model}/{metric}": value
-        for score in decision.scores
+        for score in (decision.scores if isinstance(decision, Decision) else ())
         for metric, value in score.metrics.items()
     }
     return scores | {f"gate/{name}": value for name, value in decision.numbers.items()}
 
 
-def decision_tags(decision: Decision) -> dict[str, str]:
+def decision_tags(decision: Decision | BaseDecision) -> dict[str, str]:
     """One tag with the whole decision, written at once, and one for people."""
     return {DECISION_TAG: _json(decision), VERDICT_TAG: decision.verdict.value}
 
@@ -87,7 +87,7 @@ def tagged_sitting(
     return ()
 
 
-def _json(decision: Decision) -> str:
+def _json(decision: Decision | BaseDecision) -> str:
     return decision.model_dump_json(exclude_defaults=True)
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from services.evaluator.ledger import Ledger
-
 
 class Version(Protocol):
     """What retention must know of a registered version."""
@@ -22,12 +20,23 @@ class Version(Protocol):
         """It shares its files with the version that counts."""
 
 
-def expendable(newest_first: Sequence[Version], ledger: Ledger, keep: int) -> list[str]:
-    """Settled versions beyond the newest `keep` that still have weights; never champion, the one before, or anchor."""
+class Settled(Protocol):
+    """What retention must know of a ledger."""
+
+    @property
+    def settled_versions(self) -> frozenset[str]:
+        """Versions that no further entry may be about."""
+
+    @property
+    def needed_versions(self) -> frozenset[str]:
+        """Versions that are in use, or may be again."""
+
+
+def expendable(newest_first: Sequence[Version], ledger: Settled, keep: int) -> list[str]:
+    """Settled versions beyond the newest `keep` that still have weights and that nobody needs."""
     counting = [version for version in newest_first if not version.is_duplicate]
-    needed = {ledger.champion, ledger.previous_champion, ledger.anchor}
     return [
         version.version
         for version in counting[keep:]
-        if version.has_weights and version.version in ledger.settled_versions - needed
+        if version.has_weights and version.version in ledger.settled_versions - ledger.needed_versions
     ]

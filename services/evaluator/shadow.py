@@ -24,17 +24,22 @@ NICENESS = 10
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Texts by offset, and which model is asked about which of them; one asked about none is still needed later."""
+    """Texts by offset, and which model is asked about which of them; one asked about none is still needed later.
+
+    `sketched`: the texts of which a model that is asked also says what it sees in them.
+    """
 
     texts: Mapping[int, str]
     asked: Mapping[Model, tuple[int, ...]]
+    sketched: Mapping[Model, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Class by offset for each model, and why the others cannot be asked, now or ever."""
+    """Class and sketch by offset for each model, and why the others cannot be asked, now or ever."""
 
     labels: Mapping[Model, Mapping[int, int]] = field(default_factory=dict)
+    sketches: Mapping[Model, Mapping[int, bytes]] = field(default_factory=dict)
     unusable: Mapping[Model, str] = field(default_factory=dict)
 
 

@@ -18,31 +18,29 @@ from enum import Enum, auto
 import structlog
 
 from services.evaluator.alias import move_alias
+from services.evaluator.attempts import Attempts
 from services.evaluator.exam import (
     CHALLENGER,
     Contender,
     Exam,
     Exhibit,
-    Killed,
     Measured,
-    Misconfigured,
     Model,
-    Unavailable,
     Unusable,
     waiting_role,
 )
 from services.evaluator.launcher import Scoring
 from services.evaluator.ledger import Ledger
-from services.evaluator.papers import Paper, papers
+from services.evaluator.papers import Paper, keep_next, papers
 from services.evaluator.record import decision_tags, sitting_tag, tagged_sitting
 from services.evaluator.suites import weigh
 from services.evaluator.verdicts import judged, unusable, without_model
 from services.evaluator.windows import WindowBook
-from shared.errors import ConfigurationError, RegistryRefusedError, RetryableError
+from shared.errors import ConfigurationError, RetryableError
 from shared.events import Candidate, CandidateStatus, Decision, Verdict
 from shared.metrics import EvaluatorMetrics
 from shared.rebuilds import LeftOut
-from shared.registry import Registry
+from shared.registry import CHAMPION, Registry
 from shared.retry import Backoff
 from shared.settings import EvaluatorSettings
 
@@ -67,7 +65,7 @@ class Desk:
     settings: EvaluatorSettings
     registry: Registry
     windows: WindowBook
-    launch: Callable[[Exam], Scoring]
+    launch: Callable[[Exam], Scoring[Measured]]
     metrics: EvaluatorMetrics
     backoff: Backoff
     now: Callable[[], datetime]
@@ -82,9 +80,8 @@ class Trial:
         self.stage = Stage.LOOK
         self.decisions: tuple[Decision, ...] = ()
         self._exam: Exam | None = None
-        self._scoring: Scoring | None = None
-        self._failures = self._kills = 0
-        self._put_off = False
+        about = f"version {candidate.version}"
+        self._attempts = Attempts(desk.launch, desk.settings, desk.backoff, about)
         self._exhibits: dict[str, Exhibit] = {}
         self._papers: deque[Paper] = deque()
 
@@ -115,25 +112,20 @@ class Trial:
 
     def close(self) -> None:
         """Ends the scoring if there is any."""
-        if self._scoring is not None:
-            self._scoring.close()
-            self._scoring = None
+        self._attempts.close()
 
     # 1. Look
 
     def _look(self) -> Stage:
-        if self._put_off:
-            # Longer each time, and here: until the wait is over, the service says that it is not ready.
-            self._put_off = False
-            self._desk.backoff.wait()
+        self._attempts.wait()
         candidate, ledger = self._candidate, self._ledger
         if candidate.status is CandidateStatus.SKIPPED or ledger.has_decided(candidate.window_id, candidate.version):
             return Stage.SETTLED
+        self._desk.windows.refresh()
         if candidate.status in (CandidateStatus.FAILED, CandidateStatus.DISTRUSTED):
             return self._decided(without_model(ledger, candidate, self._desk.now()), following=Stage.RECORD)
         if candidate.version is None or candidate.model_digest is None:
             return self._unusable("the candidate names no version or no digest")
-        self._desk.windows.refresh()
         if reached := self._reached_before(candidate.version):
             log.info("finishing", version=candidate.version, number=reached[0].number)
             return self._decided(*reached, following=Stage.CROWN)
@@ -141,6 +133,8 @@ class Trial:
         if newest is None or not self._desk.windows.knows(newest):
             return self._unusable(f"its window {newest or candidate.window_id} is not in windows.closed")
         self._exam = self._set_exam(Model(candidate.version, candidate.model_digest), newest)
+        waiting = [contender.model.version for contender in self._exam.waiting]
+        log.info("scoring", version=candidate.version, rows=len(self._exam.rows), waiting=waiting)
         return Stage.SCORE
 
     def _newest_window(self) -> str | None:
@@ -197,28 +191,20 @@ class Trial:
 
     def _score(self) -> Stage:
         assert self._exam is not None
-        if self._scoring is None:
-            waiting = [contender.model.version for contender in self._exam.waiting]
-            log.info("scoring", version=self._candidate.version, rows=len(self._exam.rows), waiting=waiting)
-            self._scoring = self._desk.launch(self._exam)
-        result = self._scoring.result()
-        if result is None:
-            return Stage.SCORE
-        self.close()
-        match result:
-            case Measured():
-                return self._weighed(self._exam, result)
+        try:
+            found = self._attempts.result(self._exam)
+        except RetryableError:
+            self.stage = Stage.LOOK
+            raise
+        match found:
+            case None:
+                return Stage.SCORE
             case Unusable():
-                return self._failed_attempt(result.reason)
-            case Killed():
-                return self._killed_attempt(result.reason)
-            case Unavailable():
-                raise self._not_yet(result.reason)
-            case Misconfigured():
-                raise ConfigurationError(result.reason)
+                return self._unusable(found.reason)
+            case _:
+                return self._weighed(self._exam, found)
 
     def _weighed(self, exam: Exam, measured: Measured) -> Stage:
-        self._desk.backoff.reset()
         self._desk.metrics.rows_scored.inc(measured.new_answers)
         versions = {contender.role: contender.model.version for contender in exam.contenders}
         self._exhibits = {versions[role]: exhibit for role, exhibit in measured.exhibits.items()}
@@ -226,23 +212,6 @@ class Trial:
         weighed = weigh(exam, measured, gate)
         entries = judged(self._ledger, self._candidate, exam, weighed, measured.scores, gate, self._desk.now())
         return self._decided(*entries, following=Stage.RECORD)
-
-    def _failed_attempt(self, reason: str) -> Stage:
-        self._failures += 1
-        log.warning("unusable", version=self._candidate.version, reason=reason, attempt=self._failures)
-        return Stage.SCORE if self._failures < self._desk.settings.attempts else self._unusable(reason)
-
-    def _killed_attempt(self, reason: str) -> Stage:
-        """Tried again after a while, when memory may be there again; who kills its scorer every time is unusable."""
-        self._kills += 1
-        attempts = self._desk.settings.killed_attempts
-        if self._kills >= attempts:
-            return self._unusable(f"{reason}; {self._kills} times")
-        raise self._not_yet(f"{reason}; attempt {self._kills} of {attempts}, which says nothing about it yet")
-
-    def _not_yet(self, reason: str) -> RetryableError:
-        self.stage, self._put_off = Stage.LOOK, True
-        return RetryableError(f"version {self._candidate.version} cannot be scored yet: {reason}")
 
     def _unusable(self, reason: str) -> Stage:
         gate, now = self._desk.settings.gate, self._desk.now()
@@ -257,20 +226,15 @@ class Trial:
         line = [*self._ledger.promotions.values(), *self._ledger.waiting, *self.decisions]
         candidate = self._candidate if self._is_candidates(decision) else None
         exhibit = self._exhibits.get(str(decision.version), Exhibit())
-        return papers(self._desk.registry, decision, exhibit, candidate, line)
+        window = self._desk.windows.find(str(decision.window_id)) if decision.version is None else None
+        return papers(self._desk.registry, decision, exhibit, candidate, line, window)
 
     # 3. to 5.
 
     def _record(self) -> Stage:
         """One upload a step: they are slow, and Kafka takes a member that does not poll for dead."""
-        if not self._papers:
-            return Stage.TAG
-        try:
-            self._papers[0]()
-        except RegistryRefusedError as error:
-            # A run that somebody deleted must not stop the ledger.
-            log.error("not_recorded", version=self._candidate.version, error=str(error))
-        self._papers.popleft()
+        if self._papers:
+            keep_next(self._papers)
         return Stage.RECORD if self._papers else Stage.TAG
 
     def _tag(self) -> Stage:
@@ -288,7 +252,8 @@ class Trial:
     def _crown(self) -> Stage:
         for decision in self.decisions:
             if decision.verdict is Verdict.PROMOTE:
-                move_alias(self._desk.registry, decision, self._desk.metrics)
+                before, after = decision.champion_before, decision.champion_after
+                move_alias(self._desk.registry, CHAMPION, before, after, self._desk.metrics.alias_repairs)
         return Stage.SETTLED
 
 

@@ -110,6 +110,7 @@ def without_model(ledger: Ledger, candidate: Candidate, now: datetime) -> Decisi
         reasons=(
             f"{'window quarantined' if distrusted else 'training failed'}: {candidate.reason or 'no reason given'}",
         ),
+        numbers=candidate.numbers,
         quarantined=distrusted,
     )
 
@@ -129,6 +130,7 @@ def rolled_back(ledger: Ledger, command: Command, target: str, now: datetime) ->
         reasons=(command.why,),
         decided_by=command.who,
         command_id=command.command_id,
+        numbers=command.numbers,
         anchor=ledger.anchor_after_rollback(target),
     )
     entries = [rollback]

@@ -7,7 +7,7 @@ state, and no row counts twice.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from services.evaluator.comparison import Flips
+from services.evaluator.bets import Bet
 from services.evaluator.drift import Drift, ErrorDrift
 from services.evaluator.prequential import Prequential
 from services.evaluator.watch import Watch
@@ -17,12 +17,10 @@ from shared.monitor_settings import MonitorSettings
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """The champion is proven worse than an earlier version. `flips.losses`: only the earlier one was right."""
+    """The champion is proven worse than an earlier version, by this bet."""
 
     role: Role
-    offset: int
-    evidence: float
-    flips: Flips
+    bet: Bet
 
 
 class Vigil:
@@ -38,9 +36,11 @@ class Vigil:
         self.prequential = Prequential(self._roles, settings.recent_rows)
         self.watches: dict[Role, Watch] = {role: _watch(settings) for role in self._roles if role is not Role.CHAMPION}
         self.alarms: dict[Role, Alarm] = {}
+        self._bets: dict[Role, list[Bet]] = {role: [] for role in self.watches}
         self.drifts: list[Drift] = []
         self.distrusted_rows = 0
         self._errors = ErrorDrift(settings.drift_delta, settings.drift_cooldown_rows)
+        self._both_right = dict.fromkeys(self.watches, 0)
         self._batch: list[tuple[int, Mapping[Role, bool]]] = []
 
     def add(self, offset: int, right: Mapping[Role, bool]) -> None:
@@ -67,8 +67,16 @@ class Vigil:
         losses = sum(right[role] and not right[Role.CHAMPION] for _, right in batch)
         watch = self.watches[role].update(losses, wins, len(batch) - wins - losses)
         self.watches[role] = watch
+        self._both_right[role] += sum(right[role] and right[Role.CHAMPION] for _, right in batch)
+        bet = Bet(batch[-1][0], watch.seen.swapped, self._both_right[role], watch.mean_pot)
+        self._bets[role].append(bet)
         if watch.alarmed and role not in self.alarms:
-            self.alarms[role] = Alarm(role, batch[-1][0], watch.mean_pot, watch.seen.swapped)
+            self.alarms[role] = Alarm(role, bet)
+
+    def take_bets(self) -> dict[Role, list[Bet]]:
+        """The bets made since the last call."""
+        taken, self._bets = self._bets, {role: [] for role in self.watches}
+        return taken
 
 
 def _watch(settings: MonitorSettings) -> Watch:

@@ -15,11 +15,12 @@ from services.evaluator.pool import (
     first_rows_after,
     first_windows_after,
     held_out,
+    latest_rows,
     rows_since_birth,
 )
 from shared.archive import WindowRow
 from shared.envelope import decode
-from shared.errors import SnapshotError
+from shared.errors import SnapshotError, UnreadableRecordError
 from shared.events import ClosedWindow, Side, Snapshot
 from shared.gate_settings import EraSettings, GateSettings
 from shared.kafka import Record
@@ -70,6 +71,14 @@ class TrialRows:
         return np.array([row.key in keys for row in self.rows], np.bool_)
 
 
+@dataclass(frozen=True, slots=True)
+class LatestRows:
+    """The newest held-out rows, each text once, in the order of the stream; and windows that could not be read."""
+
+    rows: tuple[HeldOutRow, ...]
+    unreadable: tuple[str, ...]
+
+
 class WindowBook:
     """All manifests, and the hold-outs of the last sitting, so that a snapshot is read once."""
 
@@ -82,12 +91,21 @@ class WindowBook:
     def refresh(self) -> None:
         """Reads the manifests that are new."""
         for record in self._manifests.catch_up():
-            window = decode(ClosedWindow, record.value, record.where())
+            try:
+                window = decode(ClosedWindow, record.value, record.where())
+            except UnreadableRecordError as error:
+                # Only our own windower writes this topic, but one stray record must not stop all decisions.
+                log.error("record_passed_over", error=str(error))
+                continue
             self._windows[window.window_id] = window
 
     def knows(self, window_id: str) -> bool:
         """Whether the window was closed."""
         return window_id in self._windows
+
+    def find(self, window_id: str) -> ClosedWindow | None:
+        """The window's manifest, if it was closed."""
+        return self._windows.get(window_id)
 
     def newest_trusted(self, seen: Collection[str], quarantined: Collection[str]) -> str | None:
         """The newest window that nobody distrusts, up to the newest of those seen; names of others are passed over."""
@@ -99,6 +117,19 @@ class WindowBook:
     def snapshots(self) -> dict[str, str]:
         """Window id -> SHA-256 of its snapshot."""
         return {window_id: window.snapshot.sha256 for window_id, window in self._windows.items()}
+
+    def latest(
+        self, newest_window_id: str, quarantined: Collection[str], size: int, without: LeftOut = NOTHING
+    ) -> LatestRows:
+        """The newest `size` held-out rows up to a window, none of them of a window that somebody distrusts.
+
+        Args: without: Rows that decide about nobody.
+        Raises: ArchiveUnavailableError if the archive could not be read.
+        """
+        windows = eligible(self._windows.values(), newest_window_id, quarantined)
+        trusted = [window for window in windows if window.window_id not in quarantined]
+        reading = _Reading(self._archive, {}, without)
+        return LatestRows(latest_rows(map(reading.glance, trusted), size), tuple(reading.unreadable))
 
     def rows_on_trial(
         self,

@@ -1,4 +1,4 @@
-"""The ingestor's process: curator and windower, or one of them, wired to Kafka and the archive."""
+"""The ingestor's process: curator and windowers, or one part of it, wired to Kafka and the archive."""
 
 import argparse
 import gc
@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 from services.ingestor.curating import CuratorLoop
+from services.ingestor.kinds import LABELED, UNLABELED
 from services.ingestor.sweeping import SweepLoop
-from services.ingestor.windowing import WindowerLoop
+from services.ingestor.windowing import labeled_windower, unlabeled_windower
 from shared import service
 from shared.kafka import check_codecs, create_topics
 from shared.metrics import IngestorMetrics
@@ -35,14 +36,21 @@ class Ingestor:
     def builds(self, roles: Sequence[Role]) -> Mapping[str, Build]:
         """The loops by name."""
         curator: dict[str, Build] = {"curator": self._curator}
-        windower: dict[str, Build] = {"windower": self._windower, "sweep": self._sweep}
+        windower: dict[str, Build] = {
+            LABELED.role: self._labeled_windower,
+            UNLABELED.role: self._unlabeled_windower,
+            "sweep": self._sweep,
+        }
         return (curator if Role.CURATOR in roles else {}) | (windower if Role.WINDOWER in roles else {})
 
     def _curator(self, context: Context) -> Loop:
         return CuratorLoop(context, self._prepared(context))
 
-    def _windower(self, context: Context) -> Loop:
-        return WindowerLoop(context, self._prepared(context))
+    def _labeled_windower(self, context: Context) -> Loop:
+        return labeled_windower(context, self._prepared(context))
+
+    def _unlabeled_windower(self, context: Context) -> Loop:
+        return unlabeled_windower(context, self._prepared(context))
 
     def _sweep(self, context: Context) -> Loop:
         self._prepared(context)

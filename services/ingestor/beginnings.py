@@ -1,15 +1,18 @@
 """Where the ingestor starts to read when its group's offsets are not there, and what the stream was begun with."""
 
+from typing import Any
+
 import structlog
 
+from services.ingestor.kinds import KINDS, AnyWindow, Kind
 from services.ingestor.split import check_same
 from shared.envelope import decode
 from shared.errors import UnreadableRecordError
-from shared.events import ClosedWindow, SplitRecord
+from shared.events import SplitRecord
 from shared.kafka import Partition, Record, iterate_topic, read_newest
 from shared.provenance import SPLIT_HEADER, read_origin
 from shared.settings import Settings
-from shared.topics import REVIEWS_CURATED, REVIEWS_REJECTED, REVIEWS_UNLABELED, WINDOWS_CLOSED
+from shared.topics import REVIEWS_CURATED, REVIEWS_REJECTED, REVIEWS_UNLABELED
 
 log = structlog.get_logger("ingestor")
 
@@ -35,48 +38,49 @@ class CuratorStart:
 class WindowerStart:
     """After the last window; commands from the end then, since older ones were answered or are stale."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._curated = REVIEWS_CURATED.full_name(settings.stream.prefix)
+    def __init__(self, settings: Settings, kind: Kind[Any, Any]) -> None:
+        self._settings, self._kind = settings, kind
+        self._reviews = kind.reviews.full_name(settings.stream.prefix)
 
     def __call__(self, partition: Partition, beginning: int, end: int) -> int:
-        manifests = newest_manifests(self._settings, 1)
+        manifests = newest_manifests(self._settings, self._kind, 1)
         if not manifests:
             return beginning
-        return max(beginning, manifests[-1].last_offset + 1) if partition[0] == self._curated else end
+        return max(beginning, manifests[-1].last_offset + 1) if partition[0] == self._reviews else end
 
 
-def newest_manifests(settings: Settings, count: int) -> list[ClosedWindow]:
+def newest_manifests(settings: Settings, kind: Kind[Any, AnyWindow], count: int) -> list[AnyWindow]:
     """The last windows, the oldest first. What is no manifest is passed over, as by the retrainer."""
     asked = count
     while True:
-        records = read_newest(settings, "ingestor.manifests", WINDOWS_CLOSED, asked)
-        manifests = [manifest for record in records if (manifest := read_manifest(record))]
+        records = read_newest(settings, "ingestor.manifests", kind.manifests, asked)
+        manifests = [manifest for record in records if (manifest := read_manifest(record, kind))]
         if len(manifests) >= count or len(records) < asked:
             return manifests[-count:]
         asked *= 2
 
 
-def read_manifest(record: Record) -> ClosedWindow | None:
-    """The manifest in a record of `windows.closed`; None, and an error in the log, if it holds another's bytes."""
+def read_manifest(record: Record, kind: Kind[Any, AnyWindow]) -> AnyWindow | None:
+    """The manifest in a record of `kind.manifests`; None, and an error in the log, if it holds another's bytes."""
     try:
-        return decode(ClosedWindow, record.value, record.where())
+        return decode(kind.manifest, record.value, record.where())
     except UnreadableRecordError as error:
         log.error("record_passed_over", error=str(error))
         return None
 
 
 def check_split(settings: Settings, split: SplitRecord) -> None:
-    """Refuses a split other than the one that the stream was begun with, by its newest manifest or curated review.
+    """Refuses a split other than the one that the stream was begun with, by its newest manifests or reviews.
 
     Raises:
         ConfigurationError: Naming each field that differs.
     """
-    if manifests := newest_manifests(settings, 1):
-        check_same(manifests[0].split, split)
-    else:
-        for record in read_newest(settings, "ingestor.split", REVIEWS_CURATED):
-            check_record(record, split)
+    for kind in KINDS:
+        if manifests := newest_manifests(settings, kind, 1):
+            check_same(manifests[0].split, split)
+        else:
+            for record in read_newest(settings, "ingestor.split", kind.reviews):
+                check_record(record, split)
 
 
 def check_record(record: Record, split: SplitRecord) -> None:

@@ -55,13 +55,13 @@ class CuratorLoop:
 
     def _write(self, transaction: Transaction, record: Record, judgement: Judgement) -> ReviewOutcome:
         origin = origin_header(record.partition, record.offset)
+        marks = (origin, self._split_header)
         match judgement:
             case CuratedReview():
-                headers = (origin, self._split_header)
-                transaction.send(REVIEWS_CURATED, judgement.id, judgement, trace_parent(record.headers), headers)
+                transaction.send(REVIEWS_CURATED, judgement.id, judgement, trace_parent(record.headers), marks)
                 return ReviewOutcome.CURATED
             case UnlabeledReview():
-                transaction.send(REVIEWS_UNLABELED, judgement.id, judgement, trace_parent(record.headers), (origin,))
+                transaction.send(REVIEWS_UNLABELED, judgement.id, judgement, trace_parent(record.headers), marks)
                 return ReviewOutcome.UNLABELED
             case Rejected():
                 parts = rejected_record(record.key, record.value, record.headers, origin, judgement)

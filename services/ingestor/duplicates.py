@@ -76,12 +76,15 @@ class _Known:
 class DuplicateIndex:
     """The texts of the open window and of the last windows before it, in bounded memory."""
 
-    def __init__(self, settings: DuplicateSettings) -> None:
+    def __init__(self, settings: DuplicateSettings, earlier: Iterable[Signatures] = ()) -> None:
+        """Args: earlier: what is remembered of the last windows, the oldest first."""
         self._settings = settings
         self._similar = SimilarTexts(settings)
         self._earlier: deque[dict[bytes, _Known]] = deque()
         self._open: dict[bytes, _Known] = {}
         self._rows = 0
+        for signatures in earlier:
+            self._load(signatures)
 
     def observe(self, identity: str, label: int, split_conflict: bool = False) -> Observation:
         """Judges the open window's next row, by its text's canonical form."""
@@ -107,11 +110,8 @@ class DuplicateIndex:
             known.row = None
         self._remember(closed)
 
-    def load(self, signatures: Signatures) -> None:
-        """Remembers an earlier window; called for each of the last windows, the oldest first.
-
-        Sketches of another size, kept under other settings, are passed over: those texts are then compared exactly.
-        """
+    def _load(self, signatures: Signatures) -> None:
+        """Sketches of another size, kept under other settings, are passed over: those texts are compared exactly."""
         self._remember(dict(_unpack(signatures, self._similar, self._settings.permutations)))
 
     def _find(self, digest: bytes) -> _Known | None:

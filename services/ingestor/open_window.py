@@ -1,27 +1,37 @@
-"""The open window: the only owner of what has been curated and is in no closed window yet.
+"""The open window: the only owner of what has been read of a topic of reviews and is in no closed window yet.
 
 Its state follows from the reviews and their order alone, so re-reading the range from its first offset rebuilds it.
 """
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any, Generic, TypeVar
 
+from services.ingestor.kinds import Kind
 from services.ingestor.triggers import WindowCounts
-from shared.archive import WindowRow
+from shared.archive import UnlabeledRow, WindowRow
 from shared.errors import LedgerCorruptError
-from shared.events import SetAside, SetAsideRow, Side
+from shared.events import ClosedWindow, SetAside, SetAsideRow, Side, UnlabeledWindow
+
+Row = TypeVar("Row", bound=WindowRow | UnlabeledRow)
 
 
-def window_id(first_offset: int) -> str:
-    """The name of the window that begins there."""
-    return f"w-{first_offset:010d}"
-
-
-class OpenWindow:
+class OpenWindow(Generic[Row]):
     """Rows in the order of their offsets, kept or set aside. Bounded by the caller, who closes it at `max_rows`."""
 
-    def __init__(self, classes: int) -> None:
-        self._rows: list[WindowRow | None] = []  # by number in the window; None where set aside
+    def __init__(
+        self, kind: Kind[Any, Any], after: ClosedWindow | UnlabeledWindow | None = None, classes: int = 0
+    ) -> None:
+        """Begins an empty window.
+
+        Args:
+            after: The window that was closed before it; None: it is the stream's first.
+            classes: How many labels its rows may have; 0 for unlabelled text.
+        """
+        self._kind = kind
+        self.sequence = after.sequence + 1 if after else 0
+        self._after = after.last_offset if after else -1
+        self._rows: list[Row | None] = []  # by number in the window; None where set aside
         self._set_aside: list[tuple[int, SetAside]] = []
         self._training = [0] * classes
         self._kept = 0
@@ -32,6 +42,11 @@ class OpenWindow:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    @property
+    def window_id(self) -> str:
+        """By the first offset. The window must not be empty."""
+        return f"{self._kind.prefix}-{self._first_offset:010d}"
 
     @property
     def first_offset(self) -> int:
@@ -53,7 +68,7 @@ class OpenWindow:
         """Partition of `reviews.labeled` -> (lowest, highest) offset, of rows set aside too."""
         return dict(self._origins)
 
-    def add(self, row: WindowRow, set_aside: SetAside | None, overturned: int | None = None) -> None:
+    def add(self, row: Row, set_aside: SetAside | None, overturned: int | None = None) -> None:
         """Takes the next review.
 
         Args:
@@ -61,10 +76,13 @@ class OpenWindow:
             overturned: Number in this window of an earlier, kept row that is to be set aside for the same reason.
 
         Raises:
-            LedgerCorruptError: Offsets do not rise: a review would count twice.
+            LedgerCorruptError: It is in a closed window already, or offsets do not rise: it would count twice.
         """
+        topic = self._kind.reviews.name
+        if row.offset <= self._after:
+            raise LedgerCorruptError(f"{topic}@{row.offset} is in a closed window, which ends at {self._after}")
         if row.offset <= self._last_offset:
-            raise LedgerCorruptError(f"reviews.curated gave offset {row.offset} after {self._last_offset}; restart")
+            raise LedgerCorruptError(f"{topic} gave offset {row.offset} after {self._last_offset}; restart")
         if not self._rows:
             self._first_offset = row.offset
         self._last_offset = row.offset
@@ -75,7 +93,7 @@ class OpenWindow:
             if overturned is not None:
                 self._put_aside(overturned, set_aside)
 
-    def _note(self, row: WindowRow) -> None:
+    def _note(self, row: Row) -> None:
         at, offset = row.published_at, row.origin_offset
         oldest, newest = self._published or (at, at)
         self._published = (min(oldest, at), max(newest, at))
@@ -86,14 +104,14 @@ class OpenWindow:
     def _put_aside(self, number: int, reason: SetAside) -> None:
         row = self._rows[number]
         if row is None:
-            raise LedgerCorruptError(f"row {number} of {window_id(self._first_offset)} was set aside twice")
+            raise LedgerCorruptError(f"row {number} of {self.window_id} was set aside twice")
         self._rows[number] = None
         self._set_aside.append((row.offset, reason))
         self._count(row, -1)
 
-    def _count(self, row: WindowRow, one: int) -> None:
+    def _count(self, row: Row, one: int) -> None:
         self._kept += one
-        if row.side is Side.TRAIN:
+        if isinstance(row, WindowRow) and row.side is Side.TRAIN:
             self._training[row.label] += one
 
     def counts(self) -> WindowCounts:
@@ -101,7 +119,7 @@ class OpenWindow:
         oldest = self._published[0] if self._published else None
         return WindowCounts(len(self._rows), self._kept, tuple(self._training), oldest)
 
-    def kept(self) -> Iterator[WindowRow]:
+    def kept(self) -> Iterator[Row]:
         """The rows that are not set aside, in the order of offsets."""
         return (row for row in self._rows if row is not None)
 

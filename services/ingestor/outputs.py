@@ -12,7 +12,7 @@ SHORTENED_KEY_BYTES = 1024
 
 
 def split_header(split: SplitRecord) -> tuple[str, bytes]:
-    """Marks a curated review with the split that it was assigned by."""
+    """Marks a curated review, labelled or not, with the split that it was assigned by."""
     return SPLIT_HEADER, split.model_dump_json().encode()
 
 

@@ -5,11 +5,11 @@ import time
 import structlog
 
 from services.ingestor.beginnings import read_manifest
+from services.ingestor.kinds import KINDS
 from shared.archive import Archive
 from shared.kafka import iterate_topic
 from shared.service import Context
 from shared.settings import Settings
-from shared.topics import WINDOWS_CLOSED
 
 log = structlog.get_logger("sweep")
 
@@ -39,10 +39,11 @@ class SweepLoop:
 
 
 def known_paths(settings: Settings) -> set[str]:
-    """The snapshots that manifests name; none if a record cannot be read, since it may name any."""
+    """The snapshots that manifests of either kind name; none if a record cannot be read, since it may name any."""
     paths = set[str]()
-    for record in iterate_topic(settings, "ingestor.sweep", WINDOWS_CLOSED):
-        if (manifest := read_manifest(record)) is None:
-            return set()
-        paths.add(manifest.snapshot.path)
+    for kind in KINDS:
+        for record in iterate_topic(settings, "ingestor.sweep", kind.manifests):
+            if (manifest := read_manifest(record, kind)) is None:
+                return set()
+            paths.add(manifest.snapshot.path)
     return paths

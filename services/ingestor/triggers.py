@@ -1,7 +1,8 @@
 """When the open window closes: pure rules over its counts and the time; nothing here waits or reads a clock.
 
 A window that nothing could be learned from (too few training rows, one class) waits, until it would be too large or too
-old. Drift has its name among the triggers; the monitor that sees it closes the window by a command.
+old; one of unlabelled text has no classes to wait for. Drift has its name among the triggers; the monitor that sees it
+closes the window by a command.
 """
 
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from shared.settings import (
     CountTriggerSettings,
     PerClassTriggerSettings,
     TriggerSettings,
+    UnlabeledWindowSettings,
     WindowSettings,
 )
 
@@ -24,9 +26,9 @@ class WindowCounts:
     """What the rules look at.
 
     Attributes:
-        reviews: Curated reviews in the range, those set aside included.
+        reviews: Reviews in the range, those set aside included.
         kept: Of these, not set aside; every side counts.
-        training: Kept training rows by class id; every class has its place.
+        training: Kept training rows by class id; every class has its place. Empty for unlabelled text.
         oldest_published_at: Broker time of the oldest review; None while the window is empty.
     """
 
@@ -82,6 +84,19 @@ class AgeTrigger:
         return Closing(Trigger.AGE, f"oldest review is {age:.1f} s old, of {self._seconds:.1f} s")
 
 
+class SizeBound:
+    """Closes a window once it holds as many reviews as any may, kept or not: it lies in memory, and its manifest lists
+    what it set aside."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    def look(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
+        if counts.reviews < self._rows:
+            return None
+        return Closing(Trigger.MAX_ROWS, f"{counts.reviews} reviews of at most {self._rows}")
+
+
 class PerClassTrigger:
     """Closes a window once every class has the configured number of training rows."""
 
@@ -114,6 +129,7 @@ class Triggers:
     def __init__(self, settings: WindowSettings) -> None:
         self._settings = settings
         self._rules: Sequence[Rule] = [build(each) for each in settings.triggers]
+        self._size = SizeBound(settings.max_rows)
 
     def look(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
         """The first reason to close the window now, if any. An empty window never closes.
@@ -124,18 +140,38 @@ class Triggers:
         """
         if counts.reviews == 0:
             return None
-        fired = next((closing for rule in self._rules if (closing := rule.look(counts, now))), None)
+        fired = _first(self._rules, counts, now)
         if fired and not_trainable_because(counts, self._settings.min_rows) is None:
             return fired
         return self._bound(counts, now)
 
     def _bound(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
-        limits, age = self._settings, counts.age_seconds(now)
-        if counts.reviews >= limits.max_rows:
-            return Closing(Trigger.MAX_ROWS, f"{counts.reviews} reviews of at most {limits.max_rows}")
-        if age >= limits.max_age_seconds:
-            return Closing(Trigger.AGE, f"oldest review is {age:.1f} s old, of at most {limits.max_age_seconds:.1f} s")
+        if closing := self._size.look(counts, now):
+            return closing
+        limit, age = self._settings.max_age_seconds, counts.age_seconds(now)
+        if age >= limit:
+            return Closing(Trigger.AGE, f"oldest review is {age:.1f} s old, of at most {limit:.1f} s")
         return None
+
+
+class UnlabeledTriggers:
+    """The rules for windows of unlabelled text."""
+
+    def __init__(self, settings: UnlabeledWindowSettings) -> None:
+        self._rules: Sequence[Rule] = (
+            CountTrigger(CountTriggerSettings(rows=settings.rows)),
+            SizeBound(settings.max_rows),
+            AgeTrigger(AgeTriggerSettings(seconds=settings.max_age_seconds)),
+        )
+
+    def look(self, counts: WindowCounts, now: datetime | None) -> Closing | None:
+        """As `Triggers.look`."""
+        return _first(self._rules, counts, now) if counts.reviews else None
+
+
+def _first(rules: Sequence[Rule], counts: WindowCounts, now: datetime | None) -> Closing | None:
+    """What the first rule says that fires."""
+    return next((closing for rule in rules if (closing := rule.look(counts, now))), None)
 
 
 def not_trainable_because(counts: WindowCounts, min_rows: int) -> str | None:

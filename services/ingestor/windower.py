@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from services.ingestor.duplicates import DuplicateIndex, Signatures
+from services.ingestor.kinds import LABELED
 from services.ingestor.manifest import build_manifest
-from services.ingestor.open_window import OpenWindow, window_id
+from services.ingestor.open_window import OpenWindow
 from services.ingestor.split import check_same, is_split_conflict
 from services.ingestor.triggers import Closing, Triggers, not_trainable_because
-from shared.archive import WindowRow
+from shared.archive import Archive, WindowRow
 from shared.errors import LedgerCorruptError
 from shared.events import ClosedWindow, Command, CommandKind, CuratedReview, Snapshot, Trigger
 from shared.settings import IngestorSettings, StreamSettings
@@ -39,17 +40,11 @@ class Windower:
         """
         if last is not None:
             check_same(last.split, self.split)
-        self._sequence = last.sequence + 1 if last else 0
-        self._after = last.last_offset if last else -1
-        self._known = DuplicateIndex(self._settings.duplicates)
-        for signatures in earlier:
-            self._known.load(signatures)
-        self.window = OpenWindow(len(self._labels))
+        self._known = DuplicateIndex(self._settings.duplicates, earlier)
+        self._begin_after(last)
 
-    @property
-    def window_id(self) -> str | None:
-        """Of the open window; None while it is empty."""
-        return window_id(self.window.first_offset) if len(self.window) else None
+    def _begin_after(self, closed: ClosedWindow | None) -> None:
+        self.window: OpenWindow[WindowRow] = OpenWindow(LABELED, closed, len(self._labels))
 
     def add(self, offset: int, review: CuratedReview, trace_parent: str | None = None) -> None:
         """Takes the next review.
@@ -57,8 +52,6 @@ class Windower:
         Raises:
             LedgerCorruptError: It is in a closed window already, or not of this stream.
         """
-        if offset <= self._after:
-            raise LedgerCorruptError(f"reviews.curated@{offset} is in a closed window, which ends at {self._after}")
         if review.label >= len(self._labels):
             raise LedgerCorruptError(f"reviews.curated@{offset} has label {review.label}; known: {list(self._labels)}")
         conflict = is_split_conflict(review.side, review.marked_test)
@@ -74,7 +67,7 @@ class Windower:
         """Why the open window closes on order; None if it is empty, or not the one that is meant."""
         if command.kind is CommandKind.DRIFT:
             return self._drifted(command)
-        if self.window_id is None or command.target not in (None, self.window_id):
+        if not self.window or command.target not in (None, self.window.window_id):
             return None
         return Closing(Trigger.OPERATOR, f"{command.who}: {command.why} (command {command.command_id})")
 
@@ -92,22 +85,23 @@ class Windower:
         """What later windows need to know of this one."""
         return self._known.signatures()
 
+    def write(self, archive: Archive) -> Snapshot:
+        """Archives the window; raises as `Archive.write` does."""
+        return archive.write(self.window.window_id, list(self.window.kept()), self.signatures().to_bytes())
+
     def manifest(self, closing: Closing, snapshot: Snapshot, now: datetime) -> ClosedWindow:
         """What is published of the window."""
         return build_manifest(
             self.window,
             closing,
             snapshot,
-            sequence=self._sequence,
             label_names=self._labels,
             split=self.split,
             min_rows=self._settings.window.min_rows,
             closed_at=now,
         )
 
-    def forget(self) -> None:
+    def forget(self, closed: ClosedWindow) -> None:
         """Goes on to the next window; this one is published."""
-        self._after = self.window.last_offset
-        self._sequence += 1
         self._known.next_window()
-        self.window = OpenWindow(len(self._labels))
+        self._begin_after(closed)

@@ -33,7 +33,7 @@ TORCHRUN = "torch.distributed.run"
 def main(arguments: Sequence[str]) -> None:
     """Runs one job; errors of ours end it with one line and exit code 1."""
     run, parent_pid = RunFolder(Path(arguments[0])), int(arguments[1])
-    die_with_parent(None if is_worker() else parent_pid)
+    die_with_parent(parent_pid)
     plan = run.plan()
     if plan is None:
         sys.exit(f"{run.plan_file}: no plan there")
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> None:
             return
         if plan.training.processes > 1 and not is_worker():
             become_torchrun(run, plan.training.processes)
-        do_locked(run, plan, [ParentWatch(os.getppid())])
+        do_locked(run, plan, [ParentWatch(parent_pid)])
     except TidemillError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 
@@ -61,7 +61,7 @@ def is_distrusted(run: RunFolder, plan: Plan) -> bool:
 
 
 def become_torchrun(run: RunFolder, processes: int) -> None:
-    """Replaces this process; what the kernel was told about its parent stays true."""
+    """Replaces this process, which becomes the workers' parent; what the kernel was told about its own stays true."""
     workers = ["-m", "services.retrainer.job", str(run.path), str(os.getpid())]
     options = ["--standalone", "--nproc-per-node", str(processes)]
     os.environ["PYTHONSAFEPATH"] = "1"

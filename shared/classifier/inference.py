@@ -77,6 +77,18 @@ def infer(model: "PreTrainedModel", encoded: Encoded, pad_id: int, token_budget:
     return logits
 
 
+def embed(model: "PreTrainedModel", encoded: Encoded, pad_id: int, token_budget: int) -> NDArray[np.float32]:
+    """What the base model makes of each text: the mean of its last layer over the text's tokens, (n, width)."""
+    found = np.empty((len(encoded.ids), int(model.config.hidden_size)), np.float32)
+    with torch.inference_mode():
+        for rows in plan_batches(encoded.lengths, token_budget):
+            ids, mask = (part.to(model.device) for part in padded([encoded.ids[row] for row in rows], pad_id))
+            hidden = model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+            kept = mask.unsqueeze(-1)
+            found[rows] = ((hidden * kept).sum(1) / kept.sum(1)).cpu().numpy()
+    return found
+
+
 def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids (n, longest) and their mask, 1 where a token stands and 0 where padding does."""
     ids = np.full((len(rows), max(map(len, rows))), pad_id, np.int64)

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from shared.classifier.calibration import temperature_of
-from shared.classifier.inference import TOKEN_BUDGET, Encoder, infer
+from shared.classifier.inference import TOKEN_BUDGET, Encoder, embed, infer
 from shared.classifier.layout import locate
 from shared.classifier.loading import (
     LOCAL,
@@ -30,6 +30,8 @@ from shared.classifier.predictor import Scores
 from shared.classifier.quiet import quietly
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from transformers import PreTrainedConfig, PreTrainedModel
 
 POOLER = "pooler."
@@ -106,6 +108,10 @@ class Classifier:
         encoded = self._encoder.encode(texts)
         logits = infer(self.model, encoded, self.pad_id, token_budget)
         return Scores.from_logits(self.labels, logits, encoded.lengths, encoded.truncated)
+
+    def embed(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> "NDArray[np.float32]":
+        """What the layers below the head make of each text, (n, width); what lies beyond the window is cut."""
+        return embed(self.model, self._encoder.encode(texts), self.pad_id, token_budget)
 
 
 def new_classifier(base_folder: Path, labels: Sequence[str], seed: int) -> Classifier:

@@ -20,6 +20,7 @@ from tests.integration.ingestor.stream import Stream, review
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 ROWS, REVIEWS, BATCH = 100, 8_000, 1_000
+TEXTS = 200  # without a label, beside each batch
 PATIENCE_SECONDS = 180.0
 ROLES = ("curator", "windower")
 
@@ -37,6 +38,7 @@ class Supervisor:
             "TIDEMILL_HOME": str(settings.home),
             "TIDEMILL_INGESTOR__WINDOW__TRIGGERS": json.dumps([{"kind": "count", "rows": ROWS}]),
             "TIDEMILL_INGESTOR__WINDOW__MIN_ROWS": "1",
+            "TIDEMILL_INGESTOR__UNLABELED__ROWS": str(ROWS),
             "PYTHONPATH": os.pathsep.join(sys.path),
         }
         self._running = {role: self._start(role) for role in ROLES}
@@ -92,17 +94,23 @@ def test_nothing_is_lost_or_doubled_by_kills_at_random_moments(
     for first in range(0, REVIEWS, BATCH):
         before = progress(stream)
         stream.publish([review(number) for number in range(first, first + BATCH)] + [b"junk"])
+        stream.publish_texts(TEXTS, first)
         wait_for(partial(rises, stream, before), supervisor.revive)
         time.sleep(dice.uniform(0, 0.5))  # not to wait for something: to hit any line
         supervisor.kill(dice.choice(ROLES))
-    wait_for(lambda: len(stream.windows()) == REVIEWS // ROWS, supervisor.revive)
-    report, windows = stream.audit(), stream.windows()
-    junk = REVIEWS // BATCH
+    junk, texts = REVIEWS // BATCH, REVIEWS // BATCH * TEXTS
+    wait_for(
+        lambda: (len(stream.windows()), len(stream.unlabeled_windows())) == (REVIEWS // ROWS, texts // ROWS),
+        supervisor.revive,
+    )
+    report = stream.audit()
     assert report.problems == ()
-    assert (report.published, report.curated, report.rejected) == (REVIEWS + junk, REVIEWS, junk)
+    assert (report.published, report.curated, report.rejected) == (REVIEWS + texts + junk, REVIEWS, junk)
     assert (report.windowed, report.open, report.waiting) == (REVIEWS, 0, 0)
-    assert [window.reviews for window in windows] == [ROWS] * (REVIEWS // ROWS)
-    assert all(earlier.last_offset < later.first_offset for earlier, later in pairwise(windows))
+    assert (report.unlabeled, report.unlabeled_windowed, report.unlabeled_open) == (texts, texts, 0)
+    for windows, reviews in ((stream.windows(), REVIEWS), (stream.unlabeled_windows(), texts)):
+        assert [window.reviews for window in windows] == [ROWS] * (reviews // ROWS)
+        assert all(earlier.last_offset < later.first_offset for earlier, later in pairwise(windows))
 
 
 def rises(stream: Stream, before: int) -> bool:

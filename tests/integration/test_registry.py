@@ -18,7 +18,18 @@ from shared.classifier.digest import model_digest
 from shared.classifier.mlflow_format import save_for_mlflow
 from shared.classifier.model import Classifier
 from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RegistryUnavailableError
-from shared.registry import DUPLICATE_TAG, WEIGHTS_TAG, WINDOW_TAG, ModelVersion, Registry
+from shared.exam import EXAM_FOLDER
+from shared.mlflow_calls import MissingError
+from shared.registry import (
+    BASE,
+    CHALLENGER,
+    CHAMPION,
+    DUPLICATE_TAG,
+    WEIGHTS_TAG,
+    WINDOW_TAG,
+    ModelVersion,
+    Registry,
+)
 from shared.retry import Stopped
 from shared.settings import Settings, load_settings
 from tests.models import answering
@@ -137,10 +148,26 @@ def test_parameters_metrics_tags_and_files_arrive(registry: Registry, client: Ml
 def test_a_file_of_a_run_is_read_back_or_none(registry: Registry) -> None:
     run_id = registry.run_of_window(WINDOW, "run")
     registry.log_text(run_id, "größer", "decision/page.html")
+    registry.log_text(run_id, "{}", "found.json")
     assert registry.run_file(run_id, "decision/page.html") == "größer".encode()
+    assert registry.run_file(run_id, "found.json") == b"{}"
     for absent in ("decision/other.html", "nowhere/page.html"):
         assert registry.run_file(run_id, absent) is None
     assert registry.run_file(run_id[::-1], "decision/page.html") is None
+
+
+def test_a_folder_of_a_run_is_fetched_whole_and_deleted_once(registry: Registry, tmp_path: Path) -> None:
+    run_id = registry.run_of_window(WINDOW, "run")
+    for name in ("exam/parent/config.json", "exam/probe/config.json", "examples/config.json"):
+        registry.log_text(run_id, name, name)
+    fetched = registry.fetch(run_id, EXAM_FOLDER, tmp_path)
+    assert (fetched / "probe" / "config.json").read_text() == "exam/probe/config.json"
+    for _ in range(2):
+        registry.delete_folder(run_id, EXAM_FOLDER)
+    with pytest.raises(MissingError):
+        registry.fetch(run_id, EXAM_FOLDER, tmp_path)
+    assert registry.run_file(run_id, "examples/config.json") is not None
+    registry.delete_folder(run_id[::-1], EXAM_FOLDER)
 
 
 def test_a_series_logged_twice_is_there_once(registry: Registry, client: MlflowClient) -> None:
@@ -217,30 +244,41 @@ def test_a_tag_may_hold_a_whole_decision(registry: Registry) -> None:
     assert (len(found.tags["tidemill.decision"]), found.tags["tidemill.number"]) == (5_000, "1")
 
 
-# The alias
+# The aliases
 
 
 def test_the_champion_moves_and_can_be_taken_away(registry: Registry) -> None:
     first, second = bare_version(registry, "w-0").version, bare_version(registry, "w-1").version
-    registry.set_champion(first)
+    registry.set_alias(CHAMPION, first)
     assert registry.champion() == first
-    registry.set_champion(second)
+    registry.set_alias(CHAMPION, second)
     assert registry.champion() == second
-    registry.clear_champion()
+    registry.clear_alias(CHAMPION)
     assert registry.champion() is None
 
 
+def test_each_alias_of_each_model_is_its_own(registry: Registry, settings: Settings) -> None:
+    bases = Registry(settings, model=settings.stream.registered_base)
+    model, base = bare_version(registry, "w-0").version, bare_version(bases, "u-0").version
+    registry.set_alias(CHAMPION, model)
+    registry.set_alias(CHALLENGER, model)
+    bases.set_alias(BASE, base)
+    registry.clear_alias(CHALLENGER)
+    assert [registry.aliased(alias) for alias in (CHAMPION, CHALLENGER, BASE)] == [model, None, None]
+    assert [bases.aliased(alias) for alias in (CHAMPION, BASE)] == [None, base]
+
+
 def test_there_may_be_no_champion_to_take_away(registry: Registry) -> None:
-    registry.clear_champion()
+    registry.clear_alias(CHAMPION)
     bare_version(registry)
-    registry.clear_champion()
+    registry.clear_alias(CHAMPION)
     assert registry.champion() is None
 
 
 def test_a_version_that_does_not_exist_cannot_be_champion(registry: Registry) -> None:
     bare_version(registry)
     with pytest.raises(RegistryRefusedError, match="making version 7 the champion"):
-        registry.set_champion("7")
+        registry.set_alias(CHAMPION, "7")
     assert registry.champion() is None
 
 
@@ -293,7 +331,7 @@ def test_anybody_can_load_the_champion(
     registry: Registry, settings: Settings, model: Path, tmp_path: Path, mlflow_server: MlflowServer
 ) -> None:
     """With nothing but MLflow and its tracking URI: no code and no settings of ours."""
-    registry.set_champion(train(registry, model).version)
+    registry.set_alias(CHAMPION, train(registry, model).version)
     own = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     answered = subprocess.run(
         [sys.executable, "-c", ASK, settings.stream.registered_model],

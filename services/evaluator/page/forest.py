@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from services.evaluator.comparison import Flips, interval
 from services.evaluator.page.markup import Markup, element
-from services.evaluator.page.words import opponent, points, whole
+from services.evaluator.page.words import opponent, points, short, whole
 from shared.events import Decision
 
 # Geometry in SVG units.
@@ -80,7 +80,7 @@ def _line(edge: Edge, y: int, reach: float) -> Iterator[Markup]:
     tone = "good" if low > 0 else "bad" if high < 0 else "mute"
     ends = {"x1": f"{_place(low, reach):.1f}", "x2": f"{_place(high, reach):.1f}", "y1": str(y), "y2": str(y)}
     dot = element("circle", cx=f"{_place(edge.flips.delta, reach):.1f}", cy=str(y), r="5", class_="mark")
-    yield _text(_short(edge.name), "0", y + 4, "start")
+    yield _text(short(edge.name, _LONGEST_NAME), "0", y + 4, "start")
     yield element("g", element("line", class_="mark", stroke_width="2", **ends), dot, class_=tone)
     counts = f"{points(edge.flips.delta)}  ({edge.flips.wins} : {edge.flips.losses} of {whole(edge.flips.rows)})"
     yield _text(counts, str(_COUNTS), y + 4, "start", "soft")
@@ -93,7 +93,3 @@ def _place(edge: float, reach: float) -> float:
 
 def _text(content: str, x: str, y: int, anchor: str, kind: str = "ink") -> Markup:
     return element("text", content, x=x, y=str(y), text_anchor=anchor, class_=kind)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"

@@ -1,7 +1,7 @@
 """The sections of the page, each from the decision alone; one that has nothing to say is left out."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from services.evaluator.exam import BASELINE, CHALLENGER, Answer, FlippedRow
 from services.evaluator.page import words
@@ -21,7 +21,7 @@ from services.evaluator.page.markup import (
     table,
 )
 from services.evaluator.suites import FRESH, POOL
-from shared.events import Candidate, Decision, Score, TermResult
+from shared.events import BaseDecision, Candidate, Decision, Score, TermResult
 
 _ROWS = {FRESH: "fresh: the hold-out of its own window", POOL: "pool: all rows that decide"}
 
@@ -35,13 +35,13 @@ def verdict(decision: Decision, links: Mapping[str, str]) -> Markup:
         joined(words.badge(decision.verdict), " ", element("span", when, class_="soft small")),
         element("h1", words.headline(decision)),
         paragraph(lead) if (lead := words.lead(decision)) else None,
-        paragraph("The gate's reasons:", class_="soft small"),
+        paragraph("The gate's reasons:" if decision.terms else "Why, as the ledger holds it:", class_="soft small"),
         bullets(decision.reasons),
         paragraph(element("strong", needed)) if needed else None,
         class_=f"verdict {words.tone(decision.verdict)}",
     )
     followed = [link(address, name) for name, address in links.items()]
-    return joined(heading, paragraph(*_spaced(followed), class_="small") if followed else None)
+    return joined(heading, paragraph(*spaced(followed), class_="small") if followed else None)
 
 
 def evidence(decision: Decision) -> Markup:
@@ -97,18 +97,15 @@ def _forest(decision: Decision) -> Markup | None:
     )
 
 
-def terms(decision: Decision) -> Markup:
-    """Every term of the gate."""
-    if not decision.terms:
+def terms(found: Sequence[TermResult], introduction: str) -> Markup:
+    """Every term of a gate."""
+    if not found:
         return NOTHING
-    heads = ("term", "outcome", "value", "threshold", "interval", "rows", "labels needed", "in words")
+    heads = ("term", "outcome", "value", "threshold", "interval", "rows", "reviews needed", "in words")
     return joined(
         element("h2", "What the gate asked"),
-        paragraph(
-            "A guard must pass before anything is promoted; a watch is only reported. The value is held against the "
-            "threshold; the interval (95 %, as a share of the rows) says how sure the comparison behind it is."
-        ),
-        table(heads, map(_term, decision.terms), class_="terms"),
+        paragraph(introduction),
+        table(heads, map(_term, found), class_="terms"),
     )
 
 
@@ -227,7 +224,7 @@ def origin(decision: Decision, candidate: Candidate | None) -> Markup:
         element("h2", "Where it came from"),
         paragraph(
             "A window's name holds the offset of its first review in reviews.curated; ",
-            element("code", f"tidemill explain {decision.version or 'VERSION'}"),
+            element("code", f"tidemill explain {decision.version or decision.window_id}"),
             " lists every offset, and the reviews behind them.",
         ),
         table(("fact", "value"), known),
@@ -246,19 +243,18 @@ def _training(candidate: Candidate) -> dict[str, Content]:
     return facts | {name.replace("_", " "): words.figure(value) for name, value in measured.items()}
 
 
-def records(decision: Decision) -> Markup:
-    """All numbers and the policy, for those who recompute."""
+def records(decision: Decision | BaseDecision, ledger: str) -> Markup:
+    """All numbers and the policy, for those who recompute. Args: ledger: the topic that the decision lies in."""
     numbers = [(name, element("td", repr(value), class_="number")) for name, value in decision.numbers.items()]
     policy = json.dumps(decision.policy, indent=2, ensure_ascii=False)
     return joined(
         element("h2", "For the record"),
         folded("All numbers of the decision", table(("number", "value"), numbers)) if numbers else None,
         folded("The gate's policy as used", element("pre", policy)) if decision.policy else None,
-        paragraph(
-            "The same facts lie in the ledger models.decisions and in this run's decision.json.", class_="soft small"
-        ),
+        paragraph(f"The same facts lie in the ledger, the topic {ledger}.", class_="soft small"),
     )
 
 
-def _spaced(items: list[Markup]) -> list[Markup | str]:
+def spaced(items: list[Markup]) -> list[Markup | str]:
+    """Items with dots between them."""
     return [part for item in items for part in (item, " · ")][:-1]

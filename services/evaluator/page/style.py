@@ -10,6 +10,7 @@ STYLE = """
 body { margin: 0 auto; max-width: 76rem; padding: 1.5rem 1.25rem 4rem; color: var(--ink); background: var(--paper);
   font: 16px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: .3rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .2rem; }
 h2 { font-size: 1.2rem; margin: 2.4rem 0 .5rem; border-bottom: 1px solid var(--line); padding-bottom: .25rem; }
 p { max-width: 52rem; margin: .5rem 0; }
 a { color: var(--blue); }
@@ -41,6 +42,14 @@ figcaption { font-size: .875rem; color: var(--soft); }
 .chart text { fill: var(--ink); } .chart .soft { fill: var(--soft); }
 .chart .axis { stroke: var(--line); } .chart .zero { stroke: var(--soft); }
 .chart .mark { stroke: currentColor; fill: currentColor; }
+.chart .strong { font-weight: 600; } .chart .bad { fill: var(--bad); }
+.chart .limit { stroke: var(--bad); stroke-dasharray: 5 4; }
+.chart .path { stroke: currentColor; fill: none; stroke-width: 2; }
+.better { color: var(--blue); } .worse { color: var(--open); }
+.chart .better { fill: var(--blue); } .chart .worse { fill: var(--open); }
+.bars td { vertical-align: middle; }
+.bar { width: 20rem; height: .9rem; background: var(--shade); border-radius: .3rem; overflow: hidden; }
+.bar span { display: block; height: 100%; background: currentColor; }
 details { margin: .6rem 0; }
 summary { cursor: pointer; font-weight: 600; }
 pre { overflow-x: auto; background: var(--shade); padding: .8rem; border-radius: .5rem; font-size: .85rem; }

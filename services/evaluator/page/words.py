@@ -1,7 +1,13 @@
 """What a decision says in plain sentences, for people who were not there."""
 
+from datetime import UTC, datetime
+
+from services.evaluator.bets import bet_of
+from services.evaluator.ledger import WATCH
 from services.evaluator.page.markup import Markup, element, joined
 from shared.events import Decision, Outcome, TermResult, Verdict
+from shared.label_quality import LIMIT, Suspects, report_of
+from shared.rebuilds import REBUILD_PREFIX
 
 MEANINGS = {
     "answers": "It loads, and answers a few known questions.",
@@ -17,7 +23,12 @@ MEANINGS = {
     "baseline": "Is it proven worse than a generic model that was never trained on these reviews?",
     "size": "Are its files about as large as the champion's?",
     "latency": "Does it answer about as fast as the champion?",
+    "perplexity": "Does it guess words that were taken out of held-out reviews better than its parent?",
+    "accuracy_after_fine_tuning": "Does a classifier made of it lose no more accuracy than the margin allows, against "
+    "one made of its parent by the same training on the same reviews?",
 }
+
+GATE = "gate"
 
 # Evidence below which its digits matter, and above which they do not.
 _FEW, _MANY = 100.0, 1e6
@@ -50,6 +61,8 @@ def headline(decision: Decision) -> str:
     """The verdict in one sentence."""
     this, before = named(decision.version), decision.champion_before
     match decision.verdict:
+        case Verdict.REJECT if decision.version is None:
+            return _without_version(decision)
         case Verdict.PROMOTE if before is None:
             return f"{this} was promoted: it is the first model in service."
         case Verdict.PROMOTE:
@@ -59,7 +72,22 @@ def headline(decision: Decision) -> str:
         case Verdict.UNDECIDED:
             return f"{this} waits: the held-out reviews cannot tell yet whether it is better; {_stays(before)}."
         case Verdict.ROLLBACK:
-            return f"{this} was put back in service by {decision.decided_by}, in place of {named(before).lower()}."
+            return f"{this} was put back in service by {who(decision)}, in place of {named(before).lower()}."
+
+
+def _without_version(decision: Decision) -> str:
+    stays = _stays(decision.champion_before)
+    if decision.window_id is None:
+        return f"What {who(decision)} ordered was refused: {stays}."
+    if decision.quarantined:
+        return f"Window {decision.window_id} was not learned: its labels look wrong; {stays}."
+    learner = "Window" if is_window(decision.window_id) else "The order"
+    return f"{learner} {decision.window_id} gave no model: its training failed; {stays}."
+
+
+def is_window(name: str) -> bool:
+    """Whether a candidate is named after a window; else it answers an order to rebuild."""
+    return not name.startswith(REBUILD_PREFIX)
 
 
 def _stays(champion: str | None) -> str:
@@ -69,6 +97,11 @@ def _stays(champion: str | None) -> str:
 def named(version: str | None) -> str:
     """A version as the start of a sentence."""
     return "The window's model" if version is None else f"Version {version}"
+
+
+def who(decision: Decision) -> str:
+    """Who ordered or decided it, as the end of a sentence."""
+    return f"the {decision.decided_by}" if decision.decided_by in (GATE, WATCH) else decision.decided_by
 
 
 def opponent(decision: Decision) -> str:
@@ -81,6 +114,14 @@ def opponent(decision: Decision) -> str:
 def lead(decision: Decision) -> str | None:
     """What the verdict rests on, for those who read one sentence."""
     numbers = decision.numbers
+    if (bet := bet_of(numbers)) is not None:
+        return (
+            f"On the {whole(bet.flips.rows)} fresh reviews that the watch had seen, {named(decision.version).lower()} "
+            f"was right on {bet.earlier_accuracy:.1%}, {named(decision.champion_before).lower()} on "
+            f"{bet.champion_accuracy:.1%}."
+        )
+    if (labels := report_of(numbers)) is not None:
+        return _suspicion(labels.window, numbers.get(LIMIT))
     if not numbers.get("rows"):
         return None
     wins, losses, rows = (whole(numbers.get(name, 0.0)) for name in ("wins", "losses", "rows"))
@@ -89,6 +130,14 @@ def lead(decision: Decision) -> str | None:
     return (
         f"Of {rows} reviews kept back for comparison, it is the only one right on {wins}; "
         f"{opponent(decision)} is the only one right on {losses}."
+    )
+
+
+def _suspicion(found: Suspects, limit: float | None) -> str:
+    bound = f"; beyond {limit:.0%} nothing is learned from them" if limit is not None else ""
+    return (
+        f"{whole(found.suspicious)} of its {whole(found.rows)} training labels ({found.share:.0%}) contradict a model "
+        f"that had never seen these reviews{bound}."
     )
 
 
@@ -152,6 +201,26 @@ def coins(evidence: float) -> str:
 
 def _threshold(terms: tuple[TermResult, ...], name: str) -> float | None:
     return next((term.threshold for term in terms if term.name == name), None)
+
+
+def moment(at: datetime) -> str:
+    """A time as tables show it."""
+    return f"{at.astimezone(UTC):%d %b %Y, %H:%M} UTC"
+
+
+def duration(seconds: float) -> str:
+    """A time span by its two largest units."""
+    left, told = max(0, round(seconds)), list[str]()
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (unit == "s" and not told):
+            told.append(f"{count} {unit}")
+    return " ".join(told[:2])
+
+
+def short(name: str, chars: int) -> str:
+    """A name cut to what there is room for."""
+    return name if len(name) <= chars else f"{name[: chars - 1]}…"
 
 
 def points(share: float) -> str:

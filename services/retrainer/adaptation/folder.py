@@ -10,12 +10,11 @@ from services.retrainer.adaptation.plan import AdaptationPlan
 from services.retrainer.runs import RunFolder, TrainingRow, WorkFolder, read_if_there
 from shared.classifier.folders import UNFINISHED
 from shared.events import AdaptationMetrics, Sha256
+from shared.exam import EXAM_FOLDER, PARENT
 
 TRAIN, VALIDATION, PROBE = "train", "validation", "probe"
 # A model that guesses worse than this is broken, and e to much more is no number.
 MOST_NATS = 700.0
-# Of the run folder, and of the run's artifacts.
-EXAM = "exam"
 
 
 class TextRow(BaseModel):
@@ -63,8 +62,8 @@ class AdaptationFolder(WorkFolder):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.exam = path / EXAM
-        self.parent = self.exam / "parent"
+        self.exam = path / EXAM_FOLDER
+        self.parent = self.exam / PARENT
         self.head_checkpoints = path / "head-checkpoints"
         self.head_progress_file = path / "head-progress.jsonl"
         self.head_file = path / "head.json"

@@ -5,7 +5,6 @@ moment: the next one goes on with the first part that is missing, within a train
 and ends with the same files.
 """
 
-import os
 import shutil
 import sys
 import time
@@ -39,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
     if plan is None:
         sys.exit(f"{run.plan_file}: no plan there")
     try:
-        do_locked(run, plan, [ParentWatch(os.getppid())])
+        do_locked(run, plan, [ParentWatch(parent_pid)])
     except TidemillError as error:
         sys.exit(f"{type(error).__name__}: {error}")
 

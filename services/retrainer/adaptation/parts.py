@@ -19,9 +19,7 @@ from shared.classifier.digest import model_digest
 from shared.classifier.folders import build_once
 from shared.classifier.masked import MaskedLosses, MaskedModel, masked_losses, with_word_head
 from shared.classifier.probe import prove
-
-# Names of the two fine-tunings, and of the folders that the gate finds them under.
-PROBE_PARENT, PROBE_ADAPTED = "probe_parent", "probe_adapted"
+from shared.exam import PROBE_ADAPTED, PROBE_PARENT
 
 Callbacks = Sequence[TrainerCallback]
 

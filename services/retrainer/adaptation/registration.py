@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import structlog
 
-from services.retrainer.adaptation.folder import EXAM, AdaptationFolder, AdaptationResult
+from services.retrainer.adaptation.folder import AdaptationFolder, AdaptationResult
 from services.retrainer.adaptation.plan import AdaptationPlan
 from services.retrainer.progress import ProgressReader, curve
 from services.retrainer.registration import refuse_other_rows
@@ -12,6 +12,7 @@ from services.retrainer.run_log import RunLog, loss_series
 from shared.classifier.digest import verify
 from shared.errors import TrainingError
 from shared.events import AdaptationMetrics, BaseCandidate, CandidateStatus, ClosedWindow, UnlabeledWindow, utc_now
+from shared.exam import EXAM_FOLDER
 from shared.lineage import BaseLineage
 from shared.registry import ModelVersion, Registry
 
@@ -73,7 +74,7 @@ class BaseRegistration:
     def _register_model(
         self, run_id: str, run: AdaptationFolder, plan: AdaptationPlan, result: AdaptationResult
     ) -> ModelVersion:
-        self._bases.upload(run_id, run.exam, EXAM)
+        self._bases.upload(run_id, run.exam, EXAM_FOLDER)
         source = self._bases.upload_model(run_id, run.model)
         tags = lineage_of(plan, result).to_tags()
         self._bases.set_run_tags(run_id, tags)

@@ -9,8 +9,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from services.evaluator.exam import Exam, Result
-from services.evaluator.scorer import examine
+from services.evaluator.launcher import Score
 from shared.archive import Archive, WindowRow
 from shared.classifier.digest import model_digest
 from shared.envelope import decode
@@ -33,6 +32,7 @@ from shared.events import (
 )
 from shared.health import Health
 from shared.kafka import Admin, Producer, read_topic
+from shared.label_quality import QUALITY_FILE, LabelQuality
 from shared.metrics import ServiceMetrics
 from shared.registry import Registry
 from shared.service import Context, Loop
@@ -88,11 +88,11 @@ class Dying:
 class InlineScoring:
     """The scorer in this process: what it does is the same, and torch is loaded once for all tests."""
 
-    def __init__(self, exam: Exam, settings: Settings) -> None:
-        self._exam, self._settings = exam, settings
+    def __init__(self, score: Score[Any, Any], exam: Any, settings: Settings) -> None:
+        self._score, self._exam, self._settings = score, exam, settings
 
-    def result(self) -> Result:
-        return examine(self._exam, self._settings, Registry(self._settings))
+    def result(self) -> Any:
+        return self._score(self._exam, self._settings)
 
     def close(self) -> None:
         """Nothing is under way."""
@@ -222,6 +222,22 @@ class Stage:
         self.publish(candidate)
         return candidate
 
+    def distrust(self, window: ClosedWindow, found: LabelQuality) -> Candidate:
+        """Publishes that a window's labels were not learned, as the retrainer does."""
+        run_id = self.registry.run_of_window(window.window_id, f"look at labels of {window.window_id}")
+        self.registry.log_text(run_id, found.model_dump_json(), QUALITY_FILE)
+        candidate = Candidate(
+            window_id=window.window_id,
+            window_ids=(window.window_id,),
+            status=CandidateStatus.DISTRUSTED,
+            reason=found.distrust,
+            run_id=run_id,
+            numbers=found.numbers(),
+            created_at=utc_now(),
+        )
+        self.publish(candidate)
+        return candidate
+
     def publish(self, candidate: Candidate) -> None:
         """Tells the evaluator."""
         self._send(MODELS_CANDIDATES, candidate.window_id, candidate)
@@ -295,18 +311,18 @@ class Running:
         """A sample of its metrics; 0 if there is none."""
         return self._registry.get_sample_value(f"tidemill_{name}", labels) or 0.0
 
-    def until_entry(self, number: int) -> None:
+    def until_entry(self, number: int, ledger: str = "ledger_number") -> None:
         """Turns it until the ledger has so many entries."""
-        self.until(lambda: self.metric("ledger_number") >= number)
+        self.until(lambda: self.metric(ledger) >= number)
 
     def turn(self, steps: int) -> None:
         """Turns it a while, although nothing arrives: it compares the alias meanwhile."""
         for _ in range(steps):
             self._loop.step()
 
-    def until(self, done: Callable[[], bool]) -> None:
+    def until(self, done: Callable[[], bool], most_steps: int = MOST_STEPS) -> None:
         """Turns it until something has come about, as the service would: what can be retried is."""
-        for _ in range(MOST_STEPS):
+        for _ in range(most_steps):
             if done():
                 return
             try:
@@ -315,7 +331,7 @@ class Running:
                 reason = str(error)
             else:
                 reason = "nothing wrong"
-        raise AssertionError(f"it did not come about in {MOST_STEPS} steps; last: {reason}")
+        raise AssertionError(f"it did not come about in {most_steps} steps; last: {reason}")
 
     def close(self) -> None:
         """Ends it; also after it was killed, so that the group need not wait for a dead member."""

@@ -9,6 +9,7 @@ from shared.registry import DECISION_PAGE
 from shared.topics import MODELS_CANDIDATES
 from tests.integration.evaluator.conftest import Start
 from tests.integration.evaluator.stage import ROWS, Models, Stage
+from tests.unit.evaluator.page.test_suspects import quality
 
 
 def test_the_first_model_that_beats_the_baseline_is_promoted(stage: Stage, models: Models, start: Start) -> None:
@@ -67,6 +68,18 @@ def test_a_champion_is_asked_only_about_new_rows(crowned: Stage, models: Models,
     evaluator.until_entry(2)
     pool, fresh = 2 * ROWS, ROWS
     assert evaluator.metric("rows_scored_total") == pool + fresh
+
+
+def test_a_window_that_was_not_learned_has_a_page_in_the_run_of_the_look(crowned: Stage, start: Start) -> None:
+    candidate = crowned.distrust(crowned.window(), quality())
+    start(crowned).until_entry(2)
+    entry = crowned.decisions()[1]
+    assert (entry.verdict, entry.version, entry.run_id) == (Verdict.REJECT, None, candidate.run_id)
+    assert entry.numbers == candidate.numbers
+    page = crowned.registry.run_file(str(entry.run_id), DECISION_PAGE)
+    assert page is not None
+    assert b"Which label is taken for which" in page
+    assert f"tidemill window release {candidate.window_id}".encode() in page
 
 
 def test_a_window_with_flipped_labels_is_quarantined_until_released(

@@ -16,7 +16,7 @@ from services.evaluator.shadow_models import ShadowModels
 from shared.envelope import decode
 from shared.events import Candidate, Command, CommandKind, Decision, ServedPrediction, Verdict, utc_now
 from shared.kafka import GroupConsumer, read_topic
-from shared.registry import Registry
+from shared.registry import Registry, rollback_page
 from shared.settings import Settings
 from shared.topics import CONTROL_COMMANDS, MODELS_DECISIONS, PREDICTIONS_SERVED
 from tests.integration.evaluator.conftest import Start
@@ -92,6 +92,7 @@ def promotion(number: int, candidate: Candidate, before: str | None) -> Decision
         candidate.version,
         before,
         window_id=candidate.window_id,
+        run_id=candidate.run_id,
         model_digest=candidate.model_digest,
     )
 
@@ -117,6 +118,9 @@ def test_a_worse_champion_is_rolled_back_and_never_promoted_again(
     assert "50 fresh reviews up to offset 1089 only 1 was right 50 times" in entry.reasons[0]
     assert stage.registry.champion() == "1"
     evaluator.turn(10)
+    page = stage.registry.run_file(str(deposed.run_id), rollback_page(3))
+    assert page is not None
+    assert b"alarm: 200" in page, "the watch's bets are drawn"
     watcher.turn(3)
     assert len(stage.decisions()) == 3, "its candidate, delivered again, is ignored"
     assert len(commands(stage)) == 1
@@ -139,6 +143,18 @@ def test_the_same_from_first_promotion_to_rollback_with_models_in_processes(
     later = stage.challenge(stage.window(label=0), models.negative)
     evaluator.until_entry(4)
     assert [version for _, version, _, _ in stage.story()] == ["1", "2", "1", later.version]
+
+
+def test_the_champion_sees_whether_the_texts_have_shifted(
+    place: Callable[..., Stage], models: Models, watch: Watching
+) -> None:
+    """Reviews before its promotion and since, by the embeddings that the model itself makes of them."""
+    stage = place()
+    two_champions(stage, models)
+    watcher = watch(stage)
+    stage.curate(60, label=1)
+    watcher.until(lambda: watcher.metric("input_drift_ratio", trait="embedding") > 0.0)
+    assert watcher.metric("input_drift_ratio", trait="embedding") < 0.5
 
 
 def test_reviews_that_the_champion_was_chosen_with_prove_nothing(

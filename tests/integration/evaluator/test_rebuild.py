@@ -60,7 +60,7 @@ def test_an_undecided_rebuild_gathers_evidence_on_the_windows_that_follow(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("step", "after"), [("set_tags", True), ("set_champion", True), ("transaction", True)])
+@pytest.mark.parametrize(("step", "after"), [("set_tags", True), ("set_alias", True), ("transaction", True)])
 def test_a_rebuild_is_decided_once_when_killed(
     stage: Stage, models: Models, start: Start, step: str, after: bool
 ) -> None:

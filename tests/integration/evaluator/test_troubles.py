@@ -11,6 +11,7 @@ from services.evaluator import app
 from services.evaluator.exam import Exam, Killed
 from shared.errors import RetryableError
 from shared.events import CommandKind, Verdict
+from shared.registry import CHAMPION
 from shared.settings import Settings
 from tests.integration.evaluator.conftest import Start
 from tests.integration.evaluator.stage import Models, Stage
@@ -22,7 +23,7 @@ class Dead:
 
     started = 0
 
-    def __init__(self, exam: Exam, settings: Settings) -> None:
+    def __init__(self, score: object, exam: Exam, settings: Settings) -> None:
         Dead.started += 1
 
     def result(self) -> Killed:
@@ -36,10 +37,10 @@ def test_an_alias_that_a_stranger_moved_is_repaired(small_pool: Stage, models: M
     first, second = two_champions(small_pool, models, start)
     assert first is not None
     evaluator = start(small_pool)
-    small_pool.registry.set_champion(first)
+    small_pool.registry.set_alias(CHAMPION, first)
     evaluator.until(lambda: small_pool.registry.champion() == second)
     assert evaluator.metric("alias_repairs_total") == 1
-    small_pool.registry.clear_champion()
+    small_pool.registry.clear_alias(CHAMPION)
     evaluator.until(lambda: small_pool.registry.champion() == second)
     assert len(small_pool.decisions()) == 2
 

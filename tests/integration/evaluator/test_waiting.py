@@ -16,8 +16,8 @@ STEPS = [
     pytest.param("log_text", False, marks=pytest.mark.slow),
     pytest.param("set_tags", False, marks=pytest.mark.slow),
     pytest.param("set_tags", True, marks=pytest.mark.slow),
-    pytest.param("set_champion", False, marks=pytest.mark.slow),
-    pytest.param("set_champion", True, marks=pytest.mark.slow),
+    pytest.param("set_alias", False, marks=pytest.mark.slow),
+    pytest.param("set_alias", True, marks=pytest.mark.slow),
     pytest.param("transaction", False, marks=pytest.mark.slow),
     pytest.param("transaction", True, marks=pytest.mark.slow),
 ]
@@ -36,7 +36,7 @@ def undecided(
     stage.challenge(stage.window(label=0, rows=22), models.negative)
     evaluator = start(stage)
     evaluator.until_entry(2)
-    evaluator.until(lambda: stage.registry._aliased("challenger") is not None)
+    evaluator.until(lambda: stage.registry.aliased("challenger") is not None)
     evaluator.close()
     return stage
 
@@ -56,7 +56,7 @@ def settling(stage: Stage, models: Models) -> list[tuple[int, str | None, str, s
 def test_a_later_window_settles_what_was_undecided(undecided: Stage, models: Models, start: Start) -> None:
     entry = undecided.decisions()[1]
     assert (entry.numbers["wins"], entry.numbers["losses"]) == (22, 10)
-    assert undecided.registry._aliased("challenger") == entry.version
+    assert undecided.registry.aliased("challenger") == entry.version
     expected = settling(undecided, models)
     evaluator = start(undecided)
     evaluator.until_entry(4)
@@ -65,7 +65,7 @@ def test_a_later_window_settles_what_was_undecided(undecided: Stage, models: Mod
     assert (promotion.numbers["wins"], promotion.numbers["losses"]) == (52, 10)
     assert closed.reasons[0].startswith("superseded")
     assert undecided.registry.champion() == entry.version
-    evaluator.until(lambda: undecided.registry._aliased("challenger") is None)
+    evaluator.until(lambda: undecided.registry.aliased("challenger") is None)
 
 
 @pytest.mark.parametrize(("step", "after"), STEPS)

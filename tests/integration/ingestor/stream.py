@@ -13,16 +13,24 @@ from prometheus_client import CollectorRegistry, Counter
 
 from services.control.audit import AuditReport, run_audit
 from services.ingestor.curating import CuratorLoop
-from services.ingestor.windowing import WindowerLoop
+from services.ingestor.windowing import WindowerLoop, labeled_windower, unlabeled_windower
 from shared.envelope import decode
 from shared.errors import TidemillError
-from shared.events import ClosedWindow, Command, CommandKind, new_id, utc_now
+from shared.events import ClosedWindow, Command, CommandKind, UnlabeledWindow, new_id, utc_now
 from shared.health import Health
 from shared.kafka import Admin, Producer, Record, read_topic
 from shared.metrics import IngestorMetrics, ServiceMetrics
 from shared.service import Context
 from shared.settings import Settings, load_settings
-from shared.topics import CONTROL_COMMANDS, REVIEWS_CURATED, REVIEWS_LABELED, REVIEWS_REJECTED, WINDOWS_CLOSED
+from shared.topics import (
+    CONTROL_COMMANDS,
+    REVIEWS_CURATED,
+    REVIEWS_LABELED,
+    REVIEWS_REJECTED,
+    REVIEWS_UNLABELED,
+    WINDOWS_CLOSED,
+    WINDOWS_UNLABELED,
+)
 
 STEPS = 120
 
@@ -31,12 +39,13 @@ class Stream:
     """The outside of a stream: what users publish and what anybody can read."""
 
     def __init__(self, bootstrap_servers: str, prefix: str, home: Path, rows: int = 20, **ingestor: Any) -> None:
+        """Args: rows: kept rows that close a window of either kind."""
         window = {"triggers": [{"kind": "count", "rows": rows}], "min_rows": 1}
         self.settings: Settings = load_settings(
             home=home,
             stream={"prefix": prefix},
             kafka={"bootstrap_servers": bootstrap_servers, "heartbeat_seconds": 0.2, "poll_seconds": 0.3},
-            ingestor={"window": window} | ingestor,
+            ingestor={"window": window, "unlabeled": {"rows": rows}} | ingestor,
         )
         admin = Admin(self.settings)
         admin.create_topics()
@@ -51,6 +60,10 @@ class Stream:
     def publish_reviews(self, count: int, first: int = 0) -> None:
         self.publish([review(number) for number in range(first, first + count)])
 
+    def publish_texts(self, count: int, first: int = 0) -> None:
+        """Reviews without a label."""
+        self.publish([review(number, label=None) for number in range(first, first + count)])
+
     def order(self, kind: CommandKind = CommandKind.CLOSE_WINDOW) -> None:
         """Asks for the open window to be closed."""
         command = Command(command_id=new_id(), kind=kind, who="test", why="because", issued_at=utc_now())
@@ -62,16 +75,23 @@ class Stream:
         records = read_topic(self.settings, "test", WINDOWS_CLOSED)
         return [decode(ClosedWindow, record.value, record.where()) for record in records]
 
+    def unlabeled_windows(self) -> list[UnlabeledWindow]:
+        records = read_topic(self.settings, "test", WINDOWS_UNLABELED)
+        return [decode(UnlabeledWindow, record.value, record.where()) for record in records]
+
+    def unlabeled(self) -> list[Record]:
+        return read_topic(self.settings, "test", REVIEWS_UNLABELED)
+
     def curated(self) -> list[Record]:
         return read_topic(self.settings, "test", REVIEWS_CURATED)
 
     def rejected(self) -> list[Record]:
         return read_topic(self.settings, "test", REVIEWS_REJECTED)
 
-    def forget_offsets(self) -> None:
-        """Deletes the ingestor's groups with all their positions."""
+    def forget_offsets(self, *roles: str) -> None:
+        """Deletes these groups of the ingestor with all their positions."""
         admin = KafkaAdminClient(bootstrap_servers=self.settings.bootstrap_servers())
-        admin.delete_groups([self.settings.stream.identity(role) for role in ("curator", "windower")])
+        admin.delete_groups([self.settings.stream.identity(role) for role in roles])
         admin.close()
 
     def audit(self) -> AuditReport:
@@ -93,18 +113,21 @@ def total(counter: Counter) -> int:
 
 
 class Ingestor:
-    """Curator and windower of one process, turned by hand. Leaving the block closes them as a drained stop does."""
+    """Curator and windowers of one process, turned by hand. Leaving the block closes them as a drained stop does."""
 
-    def __init__(self, settings: Settings, curates: bool = True, cuts: bool = True) -> None:
+    def __init__(
+        self, settings: Settings, curates: bool = True, cuts: bool = True, cuts_unlabeled: bool = False
+    ) -> None:
         registry = CollectorRegistry()
         service = ServiceMetrics(registry)
         self.context = Context(settings, registry, service, Health(service), threading.Event())
         self.metrics = IngestorMetrics(registry)
         self.curator = CuratorLoop(self.context, self.metrics) if curates else None
-        self.windower = WindowerLoop(self.context, self.metrics) if cuts else None
+        self.windower = labeled_windower(self.context, self.metrics) if cuts else None
+        self.unlabeled_windower = unlabeled_windower(self.context, self.metrics) if cuts_unlabeled else None
 
     def until(self, enough: Callable[[], bool]) -> None:
-        """Turns both loops until something is so."""
+        """Turns the loops until something is so."""
         for _ in range(STEPS):
             if enough():
                 return
@@ -117,7 +140,11 @@ class Ingestor:
 
     def seen(self) -> int:
         """Reviews that the windower has read."""
-        return total(self.metrics.windowed)
+        return total(self.metrics.labeled.windowed)
+
+    def seen_unlabeled(self) -> int:
+        """Texts that the windower of unlabelled text has read."""
+        return total(self.metrics.unlabeled.windowed)
 
     def judged(self) -> int:
         """Records that the curator has judged and committed."""
@@ -134,8 +161,8 @@ class Ingestor:
             with suppress(TidemillError):
                 loop.close()
 
-    def _loops(self) -> list[CuratorLoop | WindowerLoop]:
-        return [loop for loop in (self.curator, self.windower) if loop]
+    def _loops(self) -> list[CuratorLoop | WindowerLoop[Any, Any]]:
+        return [loop for loop in (self.curator, self.windower, self.unlabeled_windower) if loop]
 
     def __enter__(self) -> Self:
         return self

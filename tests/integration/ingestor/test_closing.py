@@ -7,7 +7,7 @@ import pytest
 from deploy.local.broker import Broker
 from services.ingestor.windowing import WindowerLoop
 from shared.errors import BrokerUnavailableError
-from shared.events import Trigger
+from shared.events import ClosedWindow, CuratedReview, Trigger
 from shared.kafka import GroupConsumer, Transaction
 from tests.integration.ingestor.stream import Ingestor, Stream
 
@@ -18,7 +18,7 @@ def _refuse(transaction: Transaction, consumer: GroupConsumer | None) -> None:
     raise BrokerUnavailableError("not now")
 
 
-def windower_of(ingestor: Ingestor) -> WindowerLoop:
+def windower_of(ingestor: Ingestor) -> WindowerLoop[CuratedReview, ClosedWindow]:
     assert ingestor.windower is not None
     return ingestor.windower
 
@@ -30,7 +30,7 @@ def test_a_backlog_is_not_cut_by_age(
     stream = Stream(broker.bootstrap_servers, topic_prefix, home, window=window)
     stream.publish_reviews(10)
     with Ingestor(stream.settings) as ingestor, monkeypatch.context() as patch:
-        curated = windower_of(ingestor)._curated
+        curated = windower_of(ingestor)._input
         patch.setattr(GroupConsumer, "lag", lambda consumer: {curated: 1})
         ingestor.until(lambda: ingestor.seen() == 10)
         for _ in range(STEPS_OF_NOTHING):

@@ -1,6 +1,5 @@
 """Killed between any two lines, the ingestor neither loses nor doubles a review."""
 
-from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,16 +10,8 @@ from services.ingestor import curating
 from services.ingestor.windower import Windower
 from shared.archive import Archive
 from shared.kafka import Transaction, TransactionalProducer
+from tests.integration.ingestor.kills import Killed, kill_before
 from tests.integration.ingestor.stream import Ingestor, Stream
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nothing in our code may catch it."""
-
-
-@pytest.fixture
-def stream(broker: Broker, topic_prefix: str, home: Path) -> Stream:
-    return Stream(broker.bootstrap_servers, topic_prefix, home)
 
 
 def curate(stream: Stream, records: int) -> None:
@@ -33,28 +24,6 @@ def cut(stream: Stream, windows: int) -> None:
     """A windower that works until there are so many windows."""
     with Ingestor(stream.settings, curates=False) as windower:
         windower.until(lambda: len(stream.windows()) >= windows)
-
-
-def kill_before(patch: pytest.MonkeyPatch, owner: object, name: str, calls: int) -> None:
-    """Lets `calls` calls pass, then ends the process instead of the next."""
-    original: Callable[..., object] = getattr(owner, name)
-    left = [calls]
-
-    def call(*args: object, **kwargs: object) -> object:
-        left[0] -= 1
-        if left[0] < 0:
-            raise Killed
-        return original(*args, **kwargs)
-
-    patch.setattr(owner, name, call)
-
-
-@pytest.fixture
-def no_abort(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """A killed process aborts nothing."""
-    with monkeypatch.context() as patch:
-        patch.setattr(TransactionalProducer, "_abort", lambda producer, consumer: None)
-        yield patch
 
 
 CURATOR_STEPS = {

@@ -36,11 +36,6 @@ REASONS = [
 ]
 
 
-@pytest.fixture
-def stream(broker: Broker, topic_prefix: str, home: Path) -> Stream:
-    return Stream(broker.bootstrap_servers, topic_prefix, home)
-
-
 def publish_with(stream: Stream, codec: str, values: list[bytes]) -> None:
     """By a client that is not ours, as one batch."""
     producer = ForeignProducer(
@@ -170,7 +165,7 @@ def test_lost_offsets_are_found_again_from_the_outputs(stream: Stream) -> None:
     """The group's offsets are gone: curation goes on after the last output, windows after the last manifest."""
     cut_one_window(stream)
     stream.publish_reviews(20, first=20)
-    stream.forget_offsets()
+    stream.forget_offsets("curator", "windower")
     with Ingestor(stream.settings) as ingestor:
         ingestor.until(lambda: len(stream.windows()) == 2)
     report = stream.audit()

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,10 +84,10 @@ class Stream:
         admin.create_topics()
         admin.close()
 
-    def window(self, rows: int = 200, trainable: bool = True) -> ClosedWindow:
-        """A closed window in the archive, not yet announced."""
+    def window(self, rows: int = 200, trainable: bool = True, flipped: bool = False) -> ClosedWindow:
+        """A closed window in the archive, not yet announced; `flipped`: every label is the other one."""
         first = self._windows * 1000
-        made = [_row(first + place, place) for place in range(rows)]
+        made = [_row(first + place, place, flipped) for place in range(rows)]
         window_id = f"w-{first:010d}"
         window = ClosedWindow(
             window_id=window_id,
@@ -212,13 +212,13 @@ class Stream:
         producer.close()
 
 
-def _row(offset: int, place: int) -> WindowRow:
+def _row(offset: int, place: int, flipped: bool) -> WindowRow:
     label = place % 2
     return WindowRow(
         offset=offset,
         id=str(offset),
         text=f"film {offset} was {WORDS[label][place % 3]} " + "and so on " * (place % 7),
-        label=label,
+        label=1 - label if flipped else label,
         side=SIDES[place % len(SIDES)],
         source=None,
         created_at=None,
@@ -266,7 +266,7 @@ class Mill:
 
     def published(self, number: float) -> Callable[[], bool]:
         """So many candidates, of whatever status."""
-        names = ("ready", "failed", "skipped")
+        names = ("ready", "failed", "skipped", "distrusted")
         return lambda: sum(self.count(name) for name in names) >= number
 
     def adapted(self, number: float) -> Callable[[], bool]:
@@ -288,18 +288,26 @@ def mill(settings: Settings) -> Iterator[Mill]:
 
 
 class RetrainerProcess(process.Held):
-    """`python -m services.retrainer` under these settings, for tests that kill it."""
+    """`python -m services.retrainer` under these settings, for tests that kill it, or a module that stands for it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, module: str = "services.retrainer", more: Mapping[str, str] | None = None
+    ) -> None:
+        """Args: more: added to its environment."""
         super().__init__()
-        self._settings = settings
+        self._settings, self._module, self._more = settings, module, dict(more or {})
 
     def start(self) -> None:
         self._settings.home.mkdir(parents=True, exist_ok=True)
         with (self._settings.home / "retrainer.log").open("ab") as log:
-            self._process = process.spawn(
-                [*process.PYTHON_MODULE, "services.retrainer"], log, environment(self._settings)
-            )
+            argv = [*process.PYTHON_MODULE, self._module]
+            self._process = process.spawn(argv, log, environment(self._settings) | self._more)
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended by itself; None while it runs."""
+        assert self._process is not None
+        return self._process.poll()
 
     def terminate(self) -> int:
         """Asks it to drain; returns its exit code."""

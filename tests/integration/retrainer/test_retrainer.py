@@ -15,10 +15,11 @@ from services.retrainer.runs import RunFolder
 from shared.classifier.digest import verify
 from shared.events import Candidate, CandidateStatus, ClosedWindow, Verdict
 from shared.kafka import Admin
+from shared.label_quality import QUALITY_FILE, LabelQuality
 from shared.lineage import Lineage
 from shared.registry import Registry
 from shared.settings import Settings
-from tests.integration.retrainer.stage import Stream, mill, settings_for
+from tests.integration.retrainer.stage import LABELS, Stream, mill, settings_for
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ def learned(
     broker: Broker, mlflow_server: MlflowServer, tmp_path_factory: pytest.TempPathFactory, cache: Path
 ) -> Learned:
     home, prefix = tmp_path_factory.mktemp("learned"), f"learned-{os.getpid()}"
-    stream = Stream(settings_for(broker.bootstrap_servers, mlflow_server.uri, prefix, home, cache))
+    # So often that it knows better than flipped labels.
+    stream = Stream(settings_for(broker.bootstrap_servers, mlflow_server.uri, prefix, home, cache, epochs=8))
     window = stream.window()
     stream.announce(window, window)
     with mill(stream.settings) as running:
@@ -118,6 +120,29 @@ def test_a_window_delivered_again_makes_no_second_version(learned: Learned) -> N
         running.turn(running.published(1))
     assert [candidate.window_id for candidate in stream.candidates()] == [window.window_id, after.window_id]
     assert len(Registry(stream.settings).versions()) == 1
+
+
+def test_labels_that_contradict_the_champion_are_not_learned_and_what_was_found_is_kept(learned: Learned) -> None:
+    """In a run of its own, since there is no version; the last test of this stream."""
+    stream = learned.stream
+    stream.decide(learned.candidate, Verdict.PROMOTE)
+    flipped = stream.window(flipped=True)
+    stream.announce(flipped)
+    with mill(stream.settings) as running:
+        running.turn(running.published(1))
+    made, registry = stream.candidates()[-1], Registry(stream.settings)
+    assert (made.window_id, made.status, made.version) == (flipped.window_id, CandidateStatus.DISTRUSTED, None)
+    assert registry.version_of_window(flipped.window_id) is None
+    assert made.run_id is not None
+    run = registry._client.get_run(made.run_id)
+    assert (run.info.run_name, run.info.status) == (f"look at labels of {flipped.window_id}", "FINISHED")
+    assert run.data.metrics["suspicious_label_share"] > 0.5
+    kept = registry.run_file(made.run_id, QUALITY_FILE)
+    assert kept is not None
+    found = LabelQuality.model_validate_json(kept)
+    assert made.numbers == found.numbers()
+    assert found.version == learned.candidate.version
+    assert {row.given for row in found.worst} == set(LABELS)
 
 
 def test_candidate_and_position_move_together(stream: Stream) -> None:

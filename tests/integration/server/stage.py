@@ -19,7 +19,7 @@ from shared.classifier.mlflow_format import save_for_mlflow
 from shared.events import Decision, SplitRecord, Verdict, utc_now
 from shared.kafka import Admin, Producer
 from shared.lineage import Lineage
-from shared.registry import Registry
+from shared.registry import CHAMPION, Registry
 from shared.settings import Settings, load_settings
 from shared.topics import MODELS_DECISIONS
 from tests.models import SENTIMENTS, answering
@@ -160,7 +160,7 @@ class Gate:
     def crown(self, champion: Champion) -> None:
         """What MLflow holds of a promotion: the verdict with the version, then the alias."""
         self.registry.set_tags(champion.version, {VERDICT_TAG: Verdict.PROMOTE.value})
-        self.registry.set_champion(champion.version)
+        self.registry.set_alias(CHAMPION, champion.version)
 
 
 def lineage(window_id: str, digest: str, labels: tuple[str, ...]) -> Lineage:

@@ -15,6 +15,7 @@ from services.server.champion import Champion
 from shared.envelope import decode
 from shared.events import LabeledReview, ServedPrediction, ServerPhase, ServerState, Verdict, utc_now
 from shared.kafka import read_topic
+from shared.registry import CHAMPION
 from shared.settings import Settings
 from shared.topics import PREDICTIONS_SERVED, REVIEWS_LABELED, SERVERS_STATE
 from tests.integration.server.stage import PATIENCE_SECONDS, Gate, ServerProcess, Traffic, stream_settings
@@ -97,7 +98,7 @@ def test_the_ledger_outweighs_an_alias_moved_by_hand(server: ServerProcess, gate
     good, other = gate.register("positive"), gate.register("negative")
     gate.promote(good)
     server.until(version=good.version, phase="serving")
-    gate.registry.set_champion(other.version)
+    gate.registry.set_alias(CHAMPION, other.version)
     until_looked_at(settings, utc_now())
     third = gate.register("negative")
     gate.promote(third)

@@ -18,6 +18,7 @@ GROUPS = (
     metrics.IngestorMetrics,
     metrics.RetrainerMetrics,
     metrics.EvaluatorMetrics,
+    metrics.BasesMetrics,
     metrics.MonitorMetrics,
     metrics.ServerMetrics,
 )

@@ -1,6 +1,7 @@
 """What the monitor asks of others."""
 
 from services.evaluator.alarms import drifted, rollback
+from services.evaluator.bets import ALARM, Bet, bet_of
 from services.evaluator.comparison import Flips
 from services.evaluator.drift import Drift
 from services.evaluator.exam import Model
@@ -17,12 +18,15 @@ REIGN = Reign(
 
 
 def test_a_rollback_names_both_versions_and_the_numbers_that_it_rests_on() -> None:
-    alarm = Alarm(Role.ANCHOR, 1234, 321.4, Flips(wins=5, losses=40, ties=155))
+    bet = Bet(1234, Flips(wins=5, losses=40, ties=155), both_right=140, pot=321.4)
+    alarm = Alarm(Role.ANCHOR, bet)
     command = rollback(REIGN, alarm, MonitorSettings(), NOW)
     assert (command.kind, command.who) == (CommandKind.ROLLBACK, "watch")
     assert (command.target, command.against) == ("1", "3")
     for number in ("200 fresh reviews", "1234", "only 1 was right 40 times", "only 3 5 times", "evidence 321 of 200"):
         assert number in command.why
+    assert bet_of(command.numbers) == bet
+    assert command.numbers[ALARM] == 200
     assert command == rollback(REIGN, alarm, MonitorSettings(), NOW)
 
 

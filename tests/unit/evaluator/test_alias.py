@@ -1,76 +1,92 @@
-"""The alias follows the ledger, whoever moved it."""
+"""An alias follows its ledger, whoever moved it."""
 
-from prometheus_client import CollectorRegistry
+import pytest
+from prometheus_client import CollectorRegistry, Counter
 
-from services.evaluator.alias import assert_alias, move_alias
-from shared.events import Verdict
-from shared.metrics import EvaluatorMetrics
+from services.evaluator.alias import assert_alias, move_alias, show_challenger
 from shared.mlflow_calls import MissingError
-from tests.unit.evaluator.builders import decision
-
-PROMOTION = decision(2, Verdict.PROMOTE, "2", "1")
+from shared.registry import BASE, CHALLENGER, CHAMPION
 
 
 class Alias:
     """One alias, and every value that it was given."""
 
-    def __init__(self, version: str | None, gone: str | None = None) -> None:
-        self.version, self.gone, self.moves = version, gone, list[str | None]()
+    def __init__(self, version: str | None, gone: str | None = None, name: str = CHAMPION) -> None:
+        self.version, self.gone, self.name, self.moves = version, gone, name, list[str | None]()
 
-    def champion(self) -> str | None:
+    def aliased(self, alias: str) -> str | None:
+        assert alias == self.name
         return self.version
 
-    def set_champion(self, version: str) -> None:
+    def set_alias(self, alias: str, version: str) -> None:
+        assert alias == self.name
         if version == self.gone:
             raise MissingError(f"there is no version {version}")
         self.version = version
         self.moves.append(version)
 
-    def clear_champion(self) -> None:
+    def clear_alias(self, alias: str) -> None:
+        assert alias == self.name
         self.version = None
         self.moves.append(None)
 
 
-def repairs(alias: Alias, champion: str | None) -> float:
-    metrics = EvaluatorMetrics(registry := CollectorRegistry())
-    assert_alias(alias, champion, metrics)
-    return registry.get_sample_value("tidemill_alias_repairs_total") or 0.0
+@pytest.fixture
+def repairs() -> Counter:
+    return Counter("repairs", "Times.", registry=CollectorRegistry())
 
 
-def test_a_true_alias_is_left_alone() -> None:
-    alias = Alias("1")
-    assert (repairs(alias, "1"), alias.moves) == (0, [])
+def count(repairs: Counter) -> float:
+    (counted,) = (sample.value for sample in next(iter(repairs.collect())).samples if sample.name == "repairs_total")
+    return counted
 
 
-def test_a_strangers_value_is_repaired_and_counted() -> None:
-    alias = Alias("9")
-    assert (repairs(alias, "1"), alias.moves) == (1, ["1"])
+@pytest.mark.parametrize("name", [CHAMPION, BASE])
+def test_a_true_alias_is_left_alone(name: str, repairs: Counter) -> None:
+    assert_alias(alias := Alias("1", name=name), name, "1", repairs)
+    assert (count(repairs), alias.moves) == (0, [])
 
 
-def test_without_a_champion_the_alias_names_nothing() -> None:
-    alias = Alias("9")
-    assert (repairs(alias, None), alias.version) == (1, None)
+@pytest.mark.parametrize("name", [CHAMPION, BASE])
+def test_a_strangers_value_is_repaired_and_counted(name: str, repairs: Counter) -> None:
+    assert_alias(alias := Alias("9", name=name), name, "1", repairs)
+    assert (count(repairs), alias.moves) == (1, ["1"])
 
 
-def test_a_promotion_moves_the_alias_once() -> None:
+def test_without_a_champion_the_alias_names_nothing(repairs: Counter) -> None:
+    assert_alias(alias := Alias("9"), CHAMPION, None, repairs)
+    assert (count(repairs), alias.version) == (1, None)
+
+
+def test_a_promotion_moves_the_alias_once(repairs: Counter) -> None:
     alias = Alias("1")
     for _ in range(2):
-        move_alias(alias, PROMOTION, EvaluatorMetrics(CollectorRegistry()))
-    assert alias.moves == ["2"]
+        move_alias(alias, CHAMPION, "1", "2", repairs)
+    assert (count(repairs), alias.moves) == (0, ["2"])
 
 
-def test_a_strangers_value_before_a_promotion_is_counted_and_overwritten() -> None:
-    alias, registry = Alias("9"), CollectorRegistry()
-    move_alias(alias, PROMOTION, EvaluatorMetrics(registry))
-    assert (alias.moves, registry.get_sample_value("tidemill_alias_repairs_total")) == (["2"], 1)
+def test_a_strangers_value_before_a_promotion_is_counted_and_overwritten(repairs: Counter) -> None:
+    move_alias(alias := Alias("9"), CHAMPION, "1", "2", repairs)
+    assert (alias.moves, count(repairs)) == (["2"], 1)
 
 
-def test_a_champion_deleted_from_mlflow_does_not_end_the_evaluator() -> None:
-    alias = Alias(None, gone="2")
-    assert (repairs(alias, "2"), alias.moves) == (1, [])
+def test_a_champion_deleted_from_mlflow_does_not_end_the_evaluator(repairs: Counter) -> None:
+    assert_alias(alias := Alias(None, gone="2"), CHAMPION, "2", repairs)
+    assert (count(repairs), alias.moves) == (1, [])
 
 
-def test_a_rollback_leads_away_from_a_champion_deleted_from_mlflow() -> None:
-    alias = Alias(None, gone="2")
-    move_alias(alias, decision(3, Verdict.ROLLBACK, "1", "2"), EvaluatorMetrics(CollectorRegistry()))
+def test_a_rollback_leads_away_from_a_champion_deleted_from_mlflow(repairs: Counter) -> None:
+    move_alias(alias := Alias(None, gone="2"), CHAMPION, "2", "1", repairs)
     assert alias.version == "1"
+
+
+def test_the_newest_that_waits_is_shown_once_and_nobody_when_none_does() -> None:
+    alias = Alias(None, name=CHALLENGER)
+    for waiting in (["7"], ["7", "8"], ["7", "8"], []):
+        show_challenger(alias, waiting)
+    assert alias.moves == ["7", "8", None]
+
+
+def test_one_that_waits_and_was_deleted_from_mlflow_is_not_shown() -> None:
+    show_challenger(alias := Alias(None, gone="7", name=CHALLENGER), ["7"])
+    assert alias.moves == []

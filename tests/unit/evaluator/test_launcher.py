@@ -5,14 +5,10 @@ import signal
 import subprocess
 import sys
 import threading
-from multiprocessing.connection import Connection
 from pathlib import Path
 
-import pytest
-
-from services.evaluator import launcher
-from services.evaluator.exam import Exam, Killed, Result, Unusable
-from services.evaluator.launcher import ScoringProcess
+from services.evaluator.exam import Exam, Failure, Killed, Measured, Unusable
+from services.evaluator.launcher import ScoringProcess, score_models
 from shared.settings import Settings, load_settings
 from tests.unit.evaluator.builders import exam
 
@@ -24,7 +20,7 @@ def settings(folder: Path, **evaluator: float) -> Settings:
     return load_settings(home=folder, registry={"tracking_uri": "http://127.0.0.1:9"}, evaluator=evaluator)
 
 
-def result_of(scoring: ScoringProcess) -> Result:
+def result_of(scoring: ScoringProcess[Exam, Measured]) -> Measured | Failure:
     never = threading.Event()
     while (found := scoring.result()) is None:
         never.wait(LOOK_SECONDS)
@@ -32,12 +28,12 @@ def result_of(scoring: ScoringProcess) -> Result:
     return found
 
 
-def crashing(exam: Exam, settings: Settings, sender: Connection, parent: int) -> None:
+def crashing(exam: Exam, settings: Settings) -> Measured:
     os._exit(7)
 
 
 def test_a_killed_scorer_is_noticed_and_named(tmp_path: Path) -> None:
-    scoring = ScoringProcess(EXAM, settings(tmp_path))
+    scoring = ScoringProcess(score_models, EXAM, settings(tmp_path))
     assert scoring.pid is not None
     os.kill(scoring.pid, signal.SIGKILL)
     found = result_of(scoring)
@@ -45,16 +41,13 @@ def test_a_killed_scorer_is_noticed_and_named(tmp_path: Path) -> None:
     assert "signal 9 (Killed)" in found.reason
 
 
-def test_a_scorer_that_ends_by_itself_speaks_against_the_challenger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(launcher, "_score", crashing)
-    found = result_of(ScoringProcess(EXAM, settings(tmp_path)))
+def test_a_scorer_that_ends_by_itself_speaks_against_the_challenger(tmp_path: Path) -> None:
+    found = result_of(ScoringProcess(crashing, EXAM, settings(tmp_path)))
     assert found == Unusable("scoring died with exit code 7; the log says why")
 
 
 def test_a_scorer_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    scoring = ScoringProcess(EXAM, settings(tmp_path, timeout_seconds=0.001))
+    scoring = ScoringProcess(score_models, EXAM, settings(tmp_path, timeout_seconds=0.001))
     found = result_of(scoring)
     assert isinstance(found, Unusable)
     assert "too long" in found.reason

@@ -165,6 +165,20 @@ def test_rollbacks_by_the_watch_are_counted_apart_from_those_of_people() -> None
         ledger.after(decision(6, PROMOTE, "3", "1"))
 
 
+def test_the_entries_that_moved_the_champion_are_remembered_up_to_any_rollback() -> None:
+    entries = [
+        decision(1, Verdict.PROMOTE, "1", None),
+        decision(2, Verdict.REJECT, "2", "1"),
+        decision(3, Verdict.PROMOTE, "3", "1"),
+        decision(4, Verdict.ROLLBACK, "1", "3"),
+        decision(5, Verdict.ROLLBACK, "3", "1"),
+    ]
+    ledger = Ledger.of(entries)
+    assert [entry.number for entry in ledger.moves] == [1, 3, 4, 5]
+    assert [entry.number for entry in ledger.rollbacks] == [4, 5]
+    assert [entry.number for entry in ledger.moves_until(entries[3])] == [1, 3, 4]
+
+
 def test_a_challenger_was_born_with_the_window_that_the_gate_looked_at_first() -> None:
     first = {"window_id": "rebuild-1", "looked_window_id": window_id(4)}
     ledger = told((UNDECIDED, "2")).after(decision(3, UNDECIDED, "7", "1", **first))

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from services.evaluator import bets
+from services.evaluator.bets import Bet
 from services.evaluator.exam import Model, Unavailable
-from services.evaluator.lookout import MOST_ROWS, Lookout
+from services.evaluator.lookout import MOST_ROWS, REFERENCE_ROWS, SKETCHED_ROWS, Lookout
 from services.evaluator.notebook import Notebook
 from services.evaluator.quarantine import Tally
 from services.evaluator.reign import Reign
@@ -50,7 +52,10 @@ class FakeShadow:
             for model, offsets in questions.asked.items()
             if model not in self.unusable
         }
-        return Answers(labels, {model: why for model, why in self.unusable.items() if model in questions.asked})
+        sketches = {model: dict.fromkeys(offsets, b"seen") for model, offsets in questions.sketched.items()}
+        return Answers(
+            labels, sketches, {model: why for model, why in self.unusable.items() if model in questions.asked}
+        )
 
     def close(self) -> None:
         self._under_way = None
@@ -93,6 +98,10 @@ def stepped(lookout: Lookout, steps: int = 12) -> Lookout:
     for _ in range(steps):
         lookout.step()
     return lookout
+
+
+def bets_of(notebook: Notebook, number: int = 2) -> tuple[Bet, ...]:
+    return bets.read(notebook.path, number, OLD.version)
 
 
 def tally(lookout: Lookout, role: Role = Role.CHAMPION) -> Tally:
@@ -139,7 +148,7 @@ def test_a_worse_champion_raises_the_alarm_once(notebook: Notebook) -> None:
     lookout = stepped(serving(notebook, FakeShadow(lambda offset: offset % 4 > 0)))
     assert lookout.vigil is not None
     alarm = lookout.vigil.alarms[Role.PREVIOUS]
-    assert alarm.offset < 200
+    assert alarm.bet.offset < 200
     read(notebook, range(500, 800), lookout)
     stepped(lookout)
     assert lookout.vigil.alarms == {Role.PREVIOUS: alarm}
@@ -160,6 +169,25 @@ def test_a_restart_at_any_step_counts_every_review_once(notebook: Notebook, step
     assert tally(again) == tally(unbroken) == Tally(600, 700)
     assert again.vigil.watches == unbroken.vigil.watches
     assert again.vigil.alarms == unbroken.vigil.alarms
+    assert [bet.flips.rows for bet in bets_of(notebook)] == list(range(50, 701, 50))
+
+
+def test_the_bets_of_a_reign_are_kept_when_the_next_begins(notebook: Notebook) -> None:
+    shadow = FakeShadow()
+    read(notebook, range(100))
+    lookout = stepped(serving(notebook, shadow))
+    lookout.serve(reign(number=3, after_offset=49))
+    stepped(lookout)
+    assert [bet.offset for bet in bets_of(notebook)] == [49, 99]
+    assert [bet.offset for bet in bets_of(notebook, number=3)] == [99]
+
+
+def test_bets_are_begun_anew_with_the_count_that_they_belong_to(notebook: Notebook) -> None:
+    """As after a restart that finds fewer reviews than were counted before."""
+    read(notebook, range(100))
+    stepped(serving(notebook, FakeShadow()))
+    stepped(serving(notebook, FakeShadow(), reign(after_offset=49)))
+    assert [(bet.offset, bet.flips.rows) for bet in bets_of(notebook)] == [(99, 50)]
 
 
 def test_after_a_restart_only_what_is_missing_is_asked(notebook: Notebook) -> None:
@@ -181,6 +209,20 @@ def test_a_new_champion_is_asked_what_its_predecessor_answered_already(notebook:
     assert [set(questions.asked) for questions in shadow.asked] == [{OLD}, {OLD, NEW}]
     assert shadow.asked[1].asked == {NEW: tuple(range(100)), OLD: ()}
     assert tally(lookout, Role.PREVIOUS) == Tally(100, 100)
+
+
+def test_the_champion_sketches_some_of_each_batch_and_once_the_texts_before_its_reign(notebook: Notebook) -> None:
+    read(notebook, range(1000))
+    shadow = FakeShadow()
+    stepped(serving(notebook, shadow, reign(after_offset=400)))
+    first, second, third = (questions.sketched[NEW] for questions in shadow.asked)
+    before = {offset for offset in first if offset <= 400}
+    assert before == set(range(401 - REFERENCE_ROWS, 401))
+    assert len(first) - len(before) == len(second) == SKETCHED_ROWS
+    assert not any(offset <= 400 for offset in (*second, *third))
+    assert all(set(questions.sketched[NEW]) <= questions.texts.keys() for questions in shadow.asked)
+    assert len(notebook.sketches(NEW.digest, 10_000, up_to=400)) == REFERENCE_ROWS
+    assert len(notebook.sketches(NEW.digest, 10_000, beyond=400)) == len(first) - len(before) + len(second) + len(third)
 
 
 def test_a_predecessor_that_cannot_be_asked_is_left_out(notebook: Notebook) -> None:

@@ -2,16 +2,22 @@
 
 import threading
 from pathlib import Path
+from unittest.mock import create_autospec
 
 from prometheus_client import CollectorRegistry
 
-from services.evaluator.monitor import _start, build
-from services.evaluator.notebook import Notebook
+from services.evaluator.monitor import Monitor, _start, build
+from services.evaluator.notebook import NOTEBOOK_FILE, Notebook
+from services.evaluator.shadow import ShadowProcess
+from shared.envelope import encode
+from shared.events import Verdict
 from shared.health import Health
+from shared.kafka import Follower, GroupConsumer, Record
 from shared.metrics import ServiceMetrics
 from shared.monitor_settings import MonitorSettings
 from shared.service import Context
 from shared.settings import load_settings
+from tests.unit.evaluator.builders import NOW, decision, window, window_id
 
 CURATED = ("reviews.curated", 0)
 
@@ -39,6 +45,28 @@ def test_a_topic_that_is_shorter_than_what_was_read_of_it_is_another_topic(tmp_p
     assert _start(notebook)(CURATED, 0, 50) == 0
     assert notebook.position(CURATED[0]) is None
     assert notebook.texts(10) == []
+
+
+def test_a_record_that_is_no_window_is_passed_over(tmp_path: Path) -> None:
+    """The windows before and behind it are known all the same."""
+    consumer, follower = create_autospec(GroupConsumer, instance=True), create_autospec(Follower, instance=True)
+    promoted = decision(1, Verdict.PROMOTE, "1", None, window_id=window_id(1))
+    entries = {"models.decisions": [encode(promoted)], "windows.closed": [b"hello", encode(window(1))]}
+    follower.catch_up.return_value = [
+        Record(topic, 0, offset, NOW, None, value, {})
+        for topic, values in entries.items()
+        for offset, value in enumerate(values)
+    ]
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics(registry)
+    context = Context(load_settings(home=tmp_path), registry, metrics, Health(metrics), threading.Event())
+    notebook = Notebook(tmp_path / NOTEBOOK_FILE, MonitorSettings())
+    shadow = create_autospec(ShadowProcess, instance=True)
+    monitor = Monitor(context, consumer, follower, notebook, shadow, lambda command: None)
+    reign = monitor._lookout.reign
+    assert reign is not None
+    assert (reign.champion.version, reign.after_offset) == ("1", window(1).last_offset)
+    monitor.close()
 
 
 def test_switched_off_it_needs_nobody() -> None:

@@ -93,10 +93,29 @@ def test_texts_are_the_latest_on_each_side_of_an_offset(path: Path) -> None:
 def test_only_the_latest_reviews_are_kept_with_their_answers(path: Path) -> None:
     notebook = noted(opened(path, kept_rows=1000), *range(1500))
     notebook.keep("model", [(offset, 0) for offset in range(1500)])
+    notebook.keep_sketches("model", [(offset, b"seen") for offset in range(1500)])
     notebook.prune()
     kept = notebook.after(-1, -1.0, 5000)
     assert [review.offset for review in kept] == list(range(500, 1500))
     assert all(review.answers for review in kept)
+    assert len(notebook.sketches("model", 5000)) == 1000
+
+
+def test_sketches_are_the_latest_on_each_side_of_an_offset_and_of_one_model(path: Path) -> None:
+    notebook = noted(opened(path), *range(6))
+    notebook.keep_sketches("model", [(offset, b"%d" % offset) for offset in range(6)])
+    notebook.keep_sketches("model", [(5, b"again")])
+    notebook.keep_sketches("other", [(0, b"x")])
+    assert notebook.sketches("model", 2, up_to=3) == [b"3", b"2"]
+    assert notebook.sketches("model", 100, beyond=3) == [b"5", b"4"]
+    assert notebook.sketches("other", 100) == [b"x"]
+
+
+def test_of_the_latest_texts_those_without_a_sketch_are_named(path: Path) -> None:
+    notebook = noted(opened(path), *range(6))
+    notebook.keep_sketches("model", [(3, b"3")])
+    assert notebook.without_sketch("model", 3, up_to=4) == {4: "review 4", 2: "review 2"}
+    assert notebook.without_sketch("other", 1, up_to=4) == {4: "review 4"}
 
 
 def test_the_sample_is_a_share_of_the_texts_and_always_the_same(path: Path, tmp_path: Path) -> None:

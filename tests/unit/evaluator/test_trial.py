@@ -29,13 +29,15 @@ from services.evaluator.record import DECISION_FILE
 from services.evaluator.trial import Desk, Stage, Trial
 from services.evaluator.windows import TrialRows, WindowBook
 from shared.errors import RegistryRefusedError, RegistryUnavailableError, RetryableError
-from shared.events import Verdict
+from shared.events import CandidateStatus, Verdict
+from shared.label_quality import QUALITY_FILE, LabelQuality
 from shared.metrics import EvaluatorMetrics
 from shared.rebuilds import LeftOut
 from shared.registry import DECISION_PAGE, Registry
 from shared.retry import Backoff
 from shared.settings import EvaluatorSettings
-from tests.unit.evaluator.builders import NOW, candidate, decision, measured, window_id
+from tests.unit.evaluator.builders import NOW, candidate, decision, measured, window, window_id
+from tests.unit.evaluator.page.test_suspects import quality
 
 NOTHING_RIGHT = {model: np.zeros(0, np.bool_) for model in (CHALLENGER, BASELINE)}
 
@@ -66,7 +68,7 @@ def desk(results: Iterator[Result], registry: Any) -> Desk:
     windows.rows_on_trial.return_value = TrialRows((), {candidate(0).window_id: frozenset()}, frozenset(), {}, {}, ())
     backoff = create_autospec(Backoff(threading.Event()))
 
-    def launch(_: object) -> Scoring:
+    def launch(_: object) -> Scoring[Measured]:
         return Finished(next(results))
 
     metrics = EvaluatorMetrics(CollectorRegistry())
@@ -180,6 +182,58 @@ def test_a_page_that_cannot_be_written_does_not_stop_the_ledger(found: Measured)
     assert [call.args[2] for call in registry.log_text.call_args_list] == [DECISION_FILE]
 
 
+def distrusted_trial(found: LabelQuality, stored: bytes | None) -> tuple[Trial, Any]:
+    """The trial of a window whose labels were not learned, and the registry that may hold what was found."""
+    registry = create_autospec(Registry, instance=True)
+    registry.run_url.return_value = "http://127.0.0.1/"
+    registry.run_file.return_value = stored
+    desk_of = desk(iter(()), registry)
+    windows: Any = desk_of.windows
+    windows.find.return_value = window(0)
+    told = {"status": CandidateStatus.DISTRUSTED, "reason": "too many", "numbers": found.numbers()}
+    return Trial(desk_of, candidate(0, None, run_id="run-look", model_digest=None, **told), Ledger()), registry
+
+
+def page_of(registry: Any) -> str:
+    run, page, name = registry.log_text.call_args.args
+    assert (run, name) == ("run-look", DECISION_PAGE)
+    return str(page)
+
+
+def test_a_distrusted_window_has_a_page_with_what_was_found_in_the_run_of_the_look() -> None:
+    found = quality()
+    under_way, registry = distrusted_trial(found, found.model_dump_json().encode())
+    until(Stage.SETTLED, under_way)
+    (entry,) = under_way.decisions
+    assert (entry.run_id, entry.quarantined, entry.numbers) == ("run-look", True, found.numbers())
+    registry.run_file.assert_called_once_with("run-look", QUALITY_FILE)
+    page = page_of(registry)
+    assert "Which label is taken for which" in page
+    assert "1,000, of which 1,000 were kept" in page
+
+
+@pytest.mark.parametrize("stored", [None, b"{}", b"half"])
+def test_what_was_found_but_cannot_be_read_leaves_the_page_to_the_ledgers_numbers(stored: bytes | None) -> None:
+    under_way, registry = distrusted_trial(quality(), stored)
+    until(Stage.SETTLED, under_way)
+    page = page_of(registry)
+    assert "importer" in page
+    assert "Which label is taken for which" not in page
+
+
+def test_a_registry_that_is_away_while_the_page_is_made_is_waited_for() -> None:
+    found = quality()
+    under_way, registry = distrusted_trial(found, None)
+    registry.run_file.side_effect = registry.log_text.side_effect = RegistryUnavailableError("gone")
+    until(Stage.RECORD, under_way)
+    with pytest.raises(RegistryUnavailableError):
+        until(Stage.TAG, under_way)
+    registry.log_text.side_effect = registry.run_file.side_effect = None
+    registry.run_file.return_value = found.model_dump_json().encode()
+    until(Stage.SETTLED, under_way)
+    assert "Which label is taken for which" in page_of(registry)
+
+
 def rebuild_trial(ledger: Ledger, found: Measured, newest: str | None) -> tuple[Trial, Any, list[Exam]]:
     """The trial of a rebuild of window 0's version, the window book, and the exams that were set."""
     registry, exams = create_autospec(Registry, instance=True), list[Exam]()
@@ -190,7 +244,7 @@ def rebuild_trial(ledger: Ledger, found: Measured, newest: str | None) -> tuple[
     births = {newest: frozenset(), window_id(2): frozenset()}
     windows.rows_on_trial.return_value = TrialRows((), births, frozenset(), {}, {}, (), left_out=3)
 
-    def launch(exam: Exam) -> Scoring:
+    def launch(exam: Exam) -> Scoring[Measured]:
         exams.append(exam)
         return Finished(found)
 

@@ -124,7 +124,9 @@ def test_a_failed_training_is_rejected_without_a_version() -> None:
 
 def test_a_window_whose_labels_are_distrusted_is_locked_away() -> None:
     why = {"status": CandidateStatus.DISTRUSTED, "reason": "80% suspicious", "model_digest": None}
-    entry = without_model(CHAMPION_ONE, candidate(2, None, **why), NOW)
+    numbers = {"labels/rows": 100.0, "labels/suspicious": 80.0}
+    entry = without_model(CHAMPION_ONE, candidate(2, None, numbers=numbers, **why), NOW)
+    assert entry.numbers == numbers
     assert (entry.verdict, entry.quarantined, entry.reasons) == (
         Verdict.REJECT,
         True,
@@ -146,7 +148,14 @@ def test_a_rollback_names_who_and_why_and_the_digest_to_serve() -> None:
     (entry,) = rolled_back(TWO_CHAMPIONS, command(ROLLBACK), "1", NOW)
     assert (entry.verdict, entry.champion_before, entry.champion_after) == (Verdict.ROLLBACK, "2", "1")
     assert (entry.decided_by, entry.reasons, entry.model_digest) == ("ann", ("it misbehaves",), DIGEST)
+    assert entry.numbers == {}
     assert TWO_CHAMPIONS.after(entry).champion == "1"
+
+
+def test_a_rollback_by_the_watch_keeps_what_the_watch_had_counted() -> None:
+    order = command(ROLLBACK).model_copy(update={"who": WATCH, "numbers": {"watch/wins": 3.0}})
+    (entry,) = rolled_back(TWO_CHAMPIONS, order, "1", NOW)
+    assert entry.numbers == {"watch/wins": 3.0}
 
 
 def test_a_refused_order_is_answered_once_and_moves_nothing() -> None:

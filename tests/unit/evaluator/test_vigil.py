@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from services.evaluator.comparison import Flips
 from services.evaluator.vigil import Alarm, Vigil
 from shared.metrics import Role
 from shared.monitor_settings import MonitorSettings
@@ -81,9 +82,23 @@ def test_the_alarm_says_what_it_saw() -> None:
     champion = np.array([False] * 100 + [True] * 100)
     alarm = alarm_of(told(champion, np.ones(200, np.bool_)))
     assert alarm is not None
-    assert (alarm.role, alarm.offset) == (Role.PREVIOUS, 49)
-    assert (alarm.flips.losses, alarm.flips.wins, alarm.flips.ties) == (50, 0, 0)
-    assert alarm.evidence >= 200
+    assert (alarm.role, alarm.bet.offset) == (Role.PREVIOUS, 49)
+    assert alarm.bet.flips == Flips(wins=0, losses=50, ties=0)
+    assert alarm.bet.pot >= 200
+
+
+def test_every_bet_is_told_once_with_what_both_models_got_right() -> None:
+    champion = np.array([True] * 30 + [False] * 70)
+    vigil = told(champion, np.array([True] * 100), batch_rows=50)
+    first, second = vigil.take_bets()[Role.PREVIOUS]
+    assert (first.offset, first.flips, first.both_right) == (49, Flips(wins=0, losses=20, ties=30), 30)
+    assert (second.flips.rows, second.champion_accuracy, second.earlier_accuracy) == (100, 0.3, 1.0)
+    assert second.pot == vigil.watches[Role.PREVIOUS].mean_pot
+    assert vigil.take_bets() == {Role.PREVIOUS: []}
+
+
+def test_nothing_is_bet_on_a_batch_that_is_distrusted() -> None:
+    assert told(np.zeros(50, np.bool_), np.zeros(50, np.bool_)).take_bets() == {Role.PREVIOUS: []}
 
 
 def test_flipped_labels_accuse_nobody_although_the_better_model_looks_worse() -> None:

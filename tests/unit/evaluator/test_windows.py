@@ -57,6 +57,20 @@ def book(snapshots: Snapshots, *windows: ClosedWindow) -> WindowBook:
     return book
 
 
+def test_a_record_that_is_no_window_is_passed_over() -> None:
+    strange = Record("windows.closed", 0, 0, NOW, None, b"hello", {})
+
+    class Strange(Topic):
+        def catch_up(self) -> Iterator[Record]:
+            yield strange
+            yield from super().catch_up()
+
+    found = WindowBook(Strange(window(1)), Snapshots())
+    found.refresh()
+    assert found.find(window_id(1)) == window(1)
+    assert found.find(window_id(0)) is None
+
+
 def on_trial(
     windows: WindowBook, newest: int, *older: int, pool_rows: int = 100, promotion: int | None = None, since: int = 100
 ) -> TrialRows:
@@ -190,3 +204,28 @@ def test_a_rebuild_is_judged_as_of_the_newest_window_seen_that_nobody_distrusts(
     assert windows.newest_trusted(seen, frozenset()) == window_id(3)
     assert windows.newest_trusted(seen, {window_id(3)}) == window_id(2)
     assert windows.newest_trusted({"rebuild-1"}, frozenset()) is None
+
+
+def test_the_latest_rows_up_to_a_window_need_no_trial_of_their_own() -> None:
+    snapshots = Snapshots()
+    found = book(snapshots, *map(window, range(4))).latest(window_id(2), frozenset(), 4)
+    assert [row.window_id for row in found.rows] == [window_id(1), *[window_id(2)] * 3]
+    assert snapshots.read_paths == [path(2), path(1)]
+
+
+def test_the_latest_rows_hold_none_of_a_distrusted_window_not_even_of_the_newest() -> None:
+    found = book(Snapshots(), *map(window, range(3))).latest(window_id(2), {window_id(2), window_id(0)}, 100)
+    assert {row.window_id for row in found.rows} == {window_id(1)}
+
+
+def test_the_latest_rows_leave_out_what_decides_about_nobody() -> None:
+    without = LeftOut.of(["offsets=2001-2002"])
+    found = book(Numbered(), *map(window, range(3))).latest(window_id(2), frozenset(), 100, without)
+    assert [row.offset for row in found.rows if row.window_id == window_id(2)] == [2000]
+
+
+def test_the_latest_rows_name_windows_that_are_lost() -> None:
+    lost = Snapshots({path(1): SnapshotError("gone")})
+    found = book(lost, *map(window, range(3))).latest(window_id(2), frozenset(), 9)
+    assert {row.window_id for row in found.rows} == {window_id(0), window_id(2)}
+    assert found.unreadable == (window_id(1),)

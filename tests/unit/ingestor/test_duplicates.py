@@ -32,10 +32,7 @@ def observe_all(index: DuplicateIndex, rows: list[tuple[str, int, bool]]) -> lis
 
 
 def restored(*windows: Signatures, options: DuplicateSettings = SETTINGS) -> DuplicateIndex:
-    index = DuplicateIndex(options)
-    for signatures in windows:
-        index.load(Signatures.from_bytes(signatures.to_bytes()))
-    return index
+    return DuplicateIndex(options, (Signatures.from_bytes(signatures.to_bytes()) for signatures in windows))
 
 
 def test_the_first_of_several_copies_stands(index: DuplicateIndex) -> None:

@@ -49,7 +49,7 @@ def feed(cutter: Windower, *reviews: CuratedReview, first: int = 0) -> None:
 
 def close(cutter: Windower) -> ClosedWindow:
     manifest = cutter.manifest(Closing(Trigger.COUNT, ""), SNAPSHOT, NOON)
-    cutter.forget()
+    cutter.forget(manifest)
     return manifest
 
 

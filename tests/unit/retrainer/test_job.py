@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +263,18 @@ def test_two_processes_share_each_batch_and_learn_as_one_does(
     # Each process draws its own dropout; the rest is the same.
     assert one.keys() == two.keys()
     assert sum(abs(one[step] - two[step]) for step in one) / len(one) < 0.05
+
+
+@pytest.mark.parametrize("worker", [{}, {"LOCAL_RANK": "0", "RANK": "0"}], ids=["the job", "a worker of torchrun"])
+def test_a_job_whose_parent_is_gone_before_it_has_begun_does_nothing(
+    tmp_path: Path, cache: Path, worker: dict[str, str]
+) -> None:
+    run, _ = made(tmp_path / "run", cache)
+    nobody = 2**22 + 1  # beyond the largest process id
+    command = [sys.executable, "-m", "services.retrainer.job", str(run.path), str(nobody)]
+    assert subprocess.run(command, env=os.environ | worker, timeout=60, check=False).returncode == 1
+    assert not run.progress_file.exists()
+    assert not run.lock_file.exists()
 
 
 def losses(run: RunFolder) -> dict[int, float]:

@@ -11,12 +11,12 @@ from services.evaluator.comparison import Flips
 from services.evaluator.exam import BASELINE, CHALLENGER, CHAMPION, Answer, FlippedRow
 from services.evaluator.gate import REQUIRED_METRICS, Challenge, ProbeResult, decide
 from services.evaluator.guards import BrierLosses
-from services.evaluator.page.document import Dossier, decision_page
+from services.evaluator.page.document import Dossier, decision_page, skipped_page
 from services.evaluator.page.words import figure
 from services.evaluator.suites import POOL
-from shared.events import Decision, Outcome, Score, TermResult, Verdict
+from shared.events import CandidateStatus, Decision, Outcome, Score, TermResult, Verdict
 from shared.settings import GateSettings
-from tests.unit.evaluator.builders import candidate, decision
+from tests.unit.evaluator.builders import candidate, decision, window
 from tests.unit.evaluator.page.test_markup import Reader, read
 
 PNG = b"\x89PNG picture"
@@ -40,7 +40,7 @@ TAGS = {
         "div",
     ),
     *("strong", "code", "pre", "br", "a", "bdi", "table", "thead", "tbody", "tr", "th", "td", "details", "summary"),
-    *("figure", "figcaption", "img", "svg", "g", "line", "circle", "text"),
+    *("figure", "figcaption", "img", "svg", "g", "line", "circle", "polyline", "text", "h3"),
 }
 
 
@@ -128,7 +128,26 @@ def test_a_decision_without_terms_has_a_page_too(verdict: Verdict) -> None:
 
 def test_a_window_without_a_model_has_a_page() -> None:
     failed = decision(1, Verdict.REJECT, None, None, reasons=("training failed: disk full",))
-    assert "The window's model was rejected: no model is in service yet." in page(failed).text
+    text = page(failed, window=window(1)).text
+    assert "Window w-0000001000 gave no model: its training failed; no model is in service yet." in text
+    assert "training failed: disk full" in text
+    assert "HOME/runs/STREAM/w-0000001000/job.log" in text
+    assert "1,000, of which 1,000 were kept" in text
+
+
+def test_an_order_to_rebuild_that_failed_is_no_window() -> None:
+    failed = decision(4, Verdict.REJECT, None, "2", window_id="rebuild-abc", reasons=("training failed: gone",))
+    text = page(failed).text
+    assert "The order rebuild-abc gave no model: its training failed; version 2 stays in service." in text
+    assert "Nothing speaks against its reviews" not in text
+
+
+def test_a_window_that_was_passed_over_says_why() -> None:
+    skipped = candidate(1, None, status=CandidateStatus.SKIPPED, reason="one class only", model_digest=None)
+    text = read(skipped_page(skipped, window(1))).text
+    assert "Window w-0000001000 was passed over: one class only." in text
+    assert "offsets in reviews.curated1000 to 1999" in text
+    assert "What happens next" in read(skipped_page(skipped, None)).text
 
 
 def test_the_first_champion_is_compared_with_the_baseline() -> None:

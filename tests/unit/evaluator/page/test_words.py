@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.evaluator.page.words import MEANINGS, coins, figure, points
+from services.evaluator.page.words import MEANINGS, coins, duration, figure, points, short
 from shared.settings import GateSettings
 
 
@@ -30,3 +30,15 @@ def test_evidence_loses_the_digits_that_mean_nothing(evidence: float, written: s
 )
 def test_figures_keep_four_digits_and_counts_all(number: float | None, written: str | None) -> None:
     assert figure(number) == written
+
+
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [(0, "0 s"), (59.6, "1 min"), (61, "1 min 1 s"), (3600, "1 h"), (25_920, "7 h 12 min"), (90_061, "1 d 1 h")],
+)
+def test_a_time_span_is_told_by_its_two_largest_units(seconds: float, written: str) -> None:
+    assert duration(seconds) == written
+
+
+def test_a_name_is_cut_to_the_room_that_there_is() -> None:
+    assert (short("importer", 8), short("importers", 8)) == ("importer", "importe…")

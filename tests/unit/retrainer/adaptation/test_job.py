@@ -13,7 +13,6 @@ from transformers import TrainerCallback
 from services.retrainer import alone
 from services.retrainer.adaptation import job
 from services.retrainer.adaptation.folder import TRAIN, VALIDATION, AdaptationFolder, AdaptationResult
-from services.retrainer.adaptation.parts import PROBE_ADAPTED, PROBE_PARENT
 from services.retrainer.launcher import Job
 from services.retrainer.progress import ProgressReader, curve
 from shared.classifier.base import open_base
@@ -21,6 +20,7 @@ from shared.classifier.digest import model_digest
 from shared.classifier.masked import MaskedModel
 from shared.classifier.model import Classifier
 from shared.errors import TrainingError
+from shared.exam import PARENT, PROBE_ADAPTED, PROBE_PARENT
 from tests.models import tiny_masked
 from tests.unit.retrainer.adaptation.builders import ADAPTATION, TRAINING, adaptation_run, texts
 from tests.unit.retrainer.interrupting import Interrupted
@@ -83,7 +83,7 @@ def test_the_adapted_base_guesses_the_streams_words_better(
 def test_all_parts_are_whole_and_named_by_their_digests(unbroken: tuple[AdaptationFolder, AdaptationResult]) -> None:
     run, result = unbroken
     assert (model_digest(run.model), model_digest(run.exam)) == (result.model_digest, result.exam_digest)
-    assert {part.name for part in run.exam.iterdir()} == {"parent", PROBE_PARENT, PROBE_ADAPTED}
+    assert {part.name for part in run.exam.iterdir()} == {PARENT, PROBE_PARENT, PROBE_ADAPTED}
     MaskedModel.load(run.parent)
     for name in (PROBE_PARENT, PROBE_ADAPTED):
         assert Classifier.load(run.probed(name)).labels == ("negative", "positive")
