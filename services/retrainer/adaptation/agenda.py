@@ -49,9 +49,10 @@ class Agenda:
         self._resting = True
 
     def drop(self) -> None:
-        """Lets go of the adaptation in hand."""
-        self.rest()
-        self._cycle = None
+        """Lets go of the adaptation in hand; its job, if one is running, ends."""
+        if self._cycle is not None:
+            self._cycle.stop()
+        self._cycle, self._resting = None, True
 
     def tidy(self, window_ids: frozenset[str]) -> None:
         """Deletes the heavy parts of the runs of these windows."""

@@ -18,6 +18,7 @@ from shared.events import (
     BaseCandidate,
     BaseDecision,
     Candidate,
+    CandidateStatus,
     ClosedWindow,
     Command,
     Decision,
@@ -147,6 +148,16 @@ class Stream:
         self._send(WINDOWS_CLOSED, [(window.window_id, window) for window in labelled])
         texts = [window for window in windows if isinstance(window, UnlabeledWindow)]
         self._send(WINDOWS_UNLABELED, [(window.window_id, window) for window in texts])
+
+    def labelled(self, rows: int = 200) -> ClosedWindow:
+        """A window that is there to compare bases with, and needs no training: announced with its candidate."""
+        window = self.window(rows)
+        ids = {"window_id": window.window_id, "window_ids": (window.window_id,)}
+        candidate = Candidate(**ids, status=CandidateStatus.FAILED, reason="a test says so", created_at=utc_now())
+        self._send(MODELS_CANDIDATES, [(window.window_id, candidate)])
+        self.announce(window)
+        self.decide(candidate, Verdict.REJECT)
+        return window
 
     def decide(self, candidate: Candidate, verdict: Verdict, quarantined: bool = False) -> None:
         """Writes a decision, as the gate does."""

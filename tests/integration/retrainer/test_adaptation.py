@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from shared.lineage import BaseLineage, Lineage
 from shared.registry import Registry
 from shared.settings import Settings
 from tests.integration.retrainer.stage import Stream, mill, settings_for
+
+# An adaptation is a process that starts torch, and four trainings.
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -58,8 +62,8 @@ def adapted(
 ) -> Adapted:
     home, prefix = tmp_path_factory.mktemp("adapted"), f"adapted-{os.getpid()}"
     stream = Stream(settings_for(broker.bootstrap_servers, mlflow_server.uri, prefix, home, cache))
-    labelled, texts = stream.window(), stream.texts()
-    stream.announce(labelled, texts, texts)
+    labelled, texts = stream.labelled(), stream.texts()
+    stream.announce(texts, texts)
     with mill(stream.settings) as running:
         running.turn(running.adapted(1))
     return Adapted(stream, labelled, texts)
@@ -158,13 +162,17 @@ def job_of(stream: Stream, texts: UnlabeledWindow) -> psutil.Process | None:
     """The adaptation's process, a child of this one, once its body is learning."""
     if not (stream.run_folder(texts) / "progress.jsonl").exists():
         return None
-    children = psutil.Process().children(recursive=True)
-    return next((child for child in children if "services.retrainer.adaptation.job" in child.cmdline()), None)
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):  # it may end while it is looked at
+            if AdaptationFolder.JOB in child.cmdline():
+                return child
+    return None
 
 
 def test_a_killed_job_goes_on_and_ends_with_the_files_of_an_unbroken_one(stream: Stream, adapted: Adapted) -> None:
     texts = stream.texts()
-    stream.announce(stream.window(), texts)
+    stream.labelled()
+    stream.announce(texts)
     with mill(stream.settings) as running:
         running.turn(lambda: job_of(stream, texts) is not None)
         job = job_of(stream, texts)
@@ -186,13 +194,13 @@ def patient(settings: Settings, epochs: float) -> Settings:
 def test_a_labelled_window_ends_the_job_which_goes_on_afterwards(settings: Settings) -> None:
     stream = Stream(patient(settings, epochs=80))
     texts = stream.texts()
-    stream.announce(stream.window(), texts)
+    stream.labelled()
+    stream.announce(texts)
     checkpoints = stream.run_folder(texts) / "checkpoints"
     with mill(stream.settings) as running:
         running.turn(lambda: any(checkpoints.glob("checkpoint-*/complete.json")))
-        stream.decide(stream.candidates()[0], Verdict.PROMOTE)
         stream.announce(stream.window())
-        running.turn(running.published(2))
+        running.turn(running.published(1))
         assert stream.base_candidates() == []
         assert job_of(stream, texts) is None
         running.turn(running.adapted(1))
@@ -204,14 +212,16 @@ def test_a_labelled_window_ends_the_job_which_goes_on_afterwards(settings: Setti
     assert not (stream.run_folder(texts) / "attempts.json").exists()
 
 
+@pytest.mark.slow
 def test_a_window_that_is_not_trainable_lets_the_adaptation_be(settings: Settings) -> None:
     stream = Stream(patient(settings, epochs=80))
     texts = stream.texts()
-    stream.announce(stream.window(), texts)
+    stream.labelled()
+    stream.announce(texts)
     with mill(stream.settings) as running:
         running.turn(lambda: job_of(stream, texts) is not None)
         stream.announce(stream.window(trainable=False))
-        running.turn(running.published(2))
+        running.turn(running.published(1))
         assert job_of(stream, texts) is not None
         running.turn(running.adapted(1))
     assert (stream.run_folder(texts) / "progress.jsonl").read_text().count("resumed_from") == 1
@@ -220,7 +230,8 @@ def test_a_window_that_is_not_trainable_lets_the_adaptation_be(settings: Setting
 def test_text_that_is_lost_fails_with_the_reason_and_the_next_window_goes_on(stream: Stream) -> None:
     lost, sound = stream.texts(), stream.texts()
     stream.snapshot_file(lost).unlink()
-    stream.announce(stream.window(), lost)
+    stream.labelled()
+    stream.announce(lost)
     with mill(stream.settings) as running:
         running.turn(running.adapted(1))
         (failed,) = stream.base_candidates()
