@@ -36,7 +36,7 @@ class Parents:
         return tuple(ParentVersion(version=version, digest=digests[version]) for version in versions)
 
     def at_hand(self, parents: Sequence[ParentVersion]) -> tuple[ParentVersion, ...]:
-        """Those whose files can be had: of a soup, old versions' weights may have been deleted since."""
+        """Those whose files can be had: the weights of old versions may have been deleted since."""
         return tuple(parent for parent in parents if self._can_be_had(parent))
 
     def folders(self, parents: Sequence[ParentVersion]) -> tuple[Path, ...]:

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from services.retrainer.bases import AdaptedBase
 from services.retrainer.history import History
 from services.retrainer.machine import Machine
 from services.retrainer.parents import BASES, Parents
@@ -111,7 +110,7 @@ class Preparation:
             {},
             {},
             without=rebuild.without,
-            start=self._from_base(history.bases.accepted(self._machine.base_digest)),
+            start=self._from_base(history),
             training=self._settings.training,
             hardware=self._machine.hardware,
             decision_wait=DecisionWait(),
@@ -129,10 +128,12 @@ class Preparation:
         training, accepted = self._settings.training, history.bases.accepted(self._machine.base_digest)
         version = accepted.version if accepted else None
         if restarts(training, self._settings.adaptation, version, history.begun_bases()):
-            return self._from_base(accepted), True
+            start = self._from_base(history)
+            if start.adapted_base is not None:
+                return start, True
         parents = self._parents_of(history)
         if not parents:
-            return self._from_base(accepted), False
+            return self._from_base(history), False
         began_with = history.bases_of([parents[0].version])[parents[0].version]
         return self._configured_base().model_copy(update={"parents": parents, "base_version": began_with}), False
 
@@ -145,9 +146,14 @@ class Preparation:
             self._parents.known(of_one_base(chosen, history.bases_of(chosen)), history.digests)
         )
 
-    def _from_base(self, adapted: AdaptedBase | None) -> StartPoint:
-        found = {"base_version": adapted.version, "base_version_digest": adapted.digest} if adapted else {}
-        return self._configured_base().model_copy(update=found)
+    def _from_base(self, history: History) -> StartPoint:
+        """The adapted base in use; the configured one if there is none, or its files cannot be had."""
+        start, accepted = self._configured_base(), history.bases.accepted(self._machine.base_digest)
+        if accepted is None:
+            return start
+        found = self._bases.at_hand([ParentVersion(version=accepted.version, digest=accepted.digest)])
+        update = {"base_version": found[0].version, "base_version_digest": found[0].digest} if found else {}
+        return start.model_copy(update=update)
 
     def _configured_base(self) -> StartPoint:
         model = self._settings.model

@@ -38,7 +38,7 @@ class AdaptationPreparation:
 
         Raises:
             SnapshotError: A window's texts, or all labelled rows, are missing or altered.
-            ModelError: The base to start from cannot be had.
+            ModelError: The version that was planned to start from cannot be had any more.
             ArchiveUnavailableError, RegistryUnavailableError: Try again later.
         """
         run = self._runs.of(windows)
@@ -74,11 +74,12 @@ class AdaptationPreparation:
     def _start(self, history: History) -> StartPoint:
         model, root = self._settings.model, self._machine.base_digest
         parent = history.bases.parent(root)
+        named = [ParentVersion(version=parent.version, digest=parent.digest)] if parent else []
         return StartPoint(
             base=model.base,
             base_revision=model.base_revision,
             base_digest=root,
-            parents=(ParentVersion(version=parent.version, digest=parent.digest),) if parent else (),
+            parents=self._parents.at_hand(named),
         )
 
     def _drawn(self, earlier: Mapping[str, UnlabeledWindow], wanted: int, sequence: int) -> dict[str, tuple[int, ...]]:

@@ -152,6 +152,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ParentVersion, ...]]:
         return tuple(Path("/versions") / parent.version for parent in parents)
 
     monkeypatch.setattr("services.retrainer.preparation.Parents.folders", folders)
+    monkeypatch.setattr("services.retrainer.preparation.Parents.at_hand", lambda self, parents: tuple(parents))
     return asked
 
 
@@ -248,3 +249,14 @@ def test_a_base_grown_from_another_than_the_configured_one_is_not_used(
     foreign = base_candidate(0, "7", root="c" * 64)
     _, plan = planned(chained(tmp_path), foreign, base_decision(0, "7", Verdict.PROMOTE, "7"))
     assert (plan.start.base_version, plan.start.parents) == (None, ())
+
+
+def test_an_accepted_base_whose_files_are_gone_stops_nobody(
+    tmp_path: Path, opened: list[tuple[ParentVersion, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.retrainer.preparation.Parents.at_hand", lambda self, parents: ())
+    line = [stored(chained(tmp_path), 0), *promoted(0, "1"), *accepted()]
+    _, plan = planned(chained(tmp_path), *line)
+    assert (plan.start.version, plan.start.base_version) == ("1", None)
+    fresh = chained(tmp_path / "fresh")
+    assert planned(fresh, *accepted())[1].start == plan.start.model_copy(update={"parents": ()})

@@ -154,6 +154,7 @@ def test_it_goes_on_from_the_newest_base_that_was_not_rejected(
         return (Path("/the/parent"),)
 
     monkeypatch.setattr("services.retrainer.adaptation.preparation.Parents.folders", folders)
+    monkeypatch.setattr("services.retrainer.adaptation.preparation.Parents.at_hand", lambda self, named: tuple(named))
     events = [texts(settings, 0), base_candidate(0, "1"), base_decision(0, "1", Verdict.UNDECIDED, None)]
     run = prepared(settings, [texts(settings, 1)], labelled(settings, 0), *events)
     plan, parent = run.plan(), ParentVersion(version="1", digest=SHA)
@@ -161,6 +162,13 @@ def test_it_goes_on_from_the_newest_base_that_was_not_rejected(
     assert plan.start.parents == (parent,)
     assert asked == [(parent,)]
     assert run.setup().start_folders == (Path("/the/parent"),)
+
+
+def test_a_parent_whose_files_are_gone_stops_nobody(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.retrainer.adaptation.preparation.Parents.at_hand", lambda self, named: ())
+    events = [texts(settings, 0), base_candidate(0, "1"), base_decision(0, "1", Verdict.UNDECIDED, None)]
+    run = prepared(settings, [texts(settings, 1)], labelled(settings, 0), *events)
+    assert run.setup().start_folders == (settings.home,)
 
 
 def test_what_was_begun_is_finished_as_it_was_planned(settings: Settings) -> None:
