@@ -14,11 +14,13 @@ from services.retrainer.adapting import adapted, freeze, merged
 from services.retrainer.checkpoints import latest_complete, step_of
 from services.retrainer.early_stop import EarlyStop
 from services.retrainer.encoding import Collator, EncodedRows
+from services.retrainer.first_token import only_first_token
 from services.retrainer.lessons import prepare_lessons
 from services.retrainer.plan import Plan
 from services.retrainer.runs import KeptRows, RunFolder
 from services.retrainer.soup import average
 from services.retrainer.trainer import PlannedTrainer, build_trainer, stops_early
+from services.retrainer.vocabulary import only_occurring
 from shared.classifier.calibration import unfold_temperature
 from shared.classifier.model import Classifier, new_classifier
 from shared.errors import ModelError
@@ -56,12 +58,13 @@ def train(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ())
     model = adapted(start.model, training.adapter, plan.seed)
     freeze(start.model, training.frozen)
     checkpoint = latest_complete(run.checkpoints)
-    trainer = build_trainer(run, plan, model, Collator(start), rows, validation, callbacks)
-    if stops_early(plan, validation):
-        watch(trainer, EarlyStop(training.early_stop_patience), checkpoint)
-    # Determinism needs no memory filled before it is written, which torch does by default and which takes time.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    with only_occurring(start.model, rows.words | validation.words), only_first_token(start.model):
+        trainer = build_trainer(run, plan, model, Collator(start), rows, validation, callbacks)
+        if stops_early(plan, validation):
+            watch(trainer, EarlyStop(training.early_stop_patience), checkpoint)
+        # Determinism needs no memory filled before it is written, which torch does by default and which takes time.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     trained = merged(trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False))
     return Trained(
         classifier=Classifier(trained.to("cpu").eval(), start.tokenizer, name=plan.window_id),
