@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,13 @@ class EncodedRows(Dataset[dict[str, Any]]):
         """Args: teaching: the start model's answers on some of the rows; None: it teaches nothing."""
         self._ids = token_ids([row.text for row in rows], classifier, max_tokens)
         self._labels = [row.label for row in rows]
+        self._pad_id = classifier.pad_id
         self._teaching = teaching
+
+    @property
+    def words(self) -> frozenset[int]:
+        """Every token id that a batch of them can hold, padding included."""
+        return frozenset(chain([self._pad_id], *self._ids))
 
     @property
     def lengths(self) -> list[int]:

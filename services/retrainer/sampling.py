@@ -5,19 +5,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler
 
-# Rows within so many batches are sorted together: enough to save padding, few enough to keep batches mixed.
-BATCHES_SORTED_TOGETHER = 50
-
 
 def length_grouped_batches(lengths: Sequence[int], batch_rows: int, seed: int, epoch: int) -> list[list[int]]:
-    """Every row once, in batches of like length; only the last batch may be smaller."""
+    """Every row once, in batches of like length; only the last batch may be smaller.
+
+    All rows are sorted together, as a few hundred rows at a time would be padded by up to a third. Which rows of one
+    length share a batch is drawn, as is the order of the batches.
+    """
     chance = np.random.default_rng([seed, epoch])
-    order = chance.permutation(len(lengths))
-    together = batch_rows * min(BATCHES_SORTED_TOGETHER, max(1, len(lengths) // (4 * batch_rows)))
-    sorted_rows: list[int] = []
-    for start in range(0, len(order), together):
-        sorted_rows += sorted(order[start : start + together].tolist(), key=lambda row: -lengths[row])
-    batches = [sorted_rows[start : start + batch_rows] for start in range(0, len(sorted_rows), batch_rows)]
+    order = sorted(chance.permutation(len(lengths)).tolist(), key=lambda row: -lengths[row])
+    batches = [order[start : start + batch_rows] for start in range(0, len(order), batch_rows)]
     whole = len(lengths) // batch_rows
     return [batches[place] for place in chance.permutation(whole)] + batches[whole:]
 

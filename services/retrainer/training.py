@@ -14,12 +14,14 @@ from transformers import TrainerCallback
 from services.retrainer.checkpoints import latest_complete, step_of
 from services.retrainer.early_stop import EarlyStop
 from services.retrainer.encoding import Collator, EncodedRows
+from services.retrainer.first_token import only_first_token
 from services.retrainer.lessons import prepare_lessons
 from services.retrainer.plan import Plan
 from services.retrainer.runs import KeptRows, RunFolder
 from services.retrainer.soup import average
 from services.retrainer.trainable import adapted, freeze, merged
 from services.retrainer.trainer import PlannedTrainer, build_trainer, stops_early
+from services.retrainer.vocabulary import only_occurring
 from shared.classifier.calibration import unfold_temperature
 from shared.classifier.model import Classifier, new_classifier
 from shared.errors import ModelError
@@ -57,10 +59,12 @@ def train(run: RunFolder, plan: Plan, callbacks: Sequence[TrainerCallback] = ())
     model = adapted(start.model, training.adapter, plan.seed)
     freeze(start.model, training.frozen)
     checkpoint = latest_complete(run.checkpoints)
-    trainer = build_trainer(run, plan, model, Collator(start), rows, validation, callbacks)
-    if stops_early(plan, validation):
-        watch(trainer, EarlyStop(training.early_stop_patience), checkpoint)
-    trained = merged(run_from(checkpoint, trainer))
+    with only_occurring(start.model, rows.words | validation.words), only_first_token(start.model):
+        trainer = build_trainer(run, plan, model, Collator(start), rows, validation, callbacks)
+        if stops_early(plan, validation):
+            watch(trainer, EarlyStop(training.early_stop_patience), checkpoint)
+        learned = run_from(checkpoint, trainer)
+    trained = merged(learned)
     return Trained(
         classifier=Classifier(trained.to("cpu").eval(), start.tokenizer, name=plan.window_id),
         steps=trainer.state.global_step,

@@ -21,9 +21,10 @@ from services.retrainer.progress import ProgressReader, Resumed, curve
 from services.retrainer.runs import JobSetup, RunFolder, TrainingResult
 from services.retrainer.trainer import build_trainer, course_of, training_arguments
 from services.retrainer.training import open_start
+from shared.classifier.base import open_base
 from shared.classifier.calibration import fold_temperature, head_of
 from shared.classifier.digest import model_digest
-from shared.classifier.model import Classifier
+from shared.classifier.model import Classifier, new_classifier
 from shared.errors import ModelError, TrainingError
 from shared.training_settings import TrainingSettings
 from tests.models import tiny_classifier
@@ -108,6 +109,19 @@ def test_the_model_is_whole_calibrated_and_named_by_its_digest(unbroken: tuple[R
     assert classifier.temperature == pytest.approx(result.metrics.temperature) != 1.0
     assert classifier.labels == ("negative", "positive")
     assert result.calibration_rows == 40
+
+
+def test_all_words_of_the_base_are_there_and_those_in_no_row_as_they_were(
+    cache: Path, unbroken: tuple[RunFolder, TrainingResult]
+) -> None:
+    base = new_classifier(open_base("tiny", cache), ("negative", "positive"), seed=3)
+    before, after = (
+        classifier.model.get_input_embeddings().weight.detach()
+        for classifier in (base, Classifier.load(unbroken[0].model))
+    )
+    occurring = EncodedRows(rows(ROWS + 40), base, 64).words
+    changed = (before != after).any(dim=1).nonzero().flatten().tolist()
+    assert set(changed) == occurring - {base.pad_id}
 
 
 def test_the_curve_is_recorded_against_steps_and_tokens(unbroken: tuple[RunFolder, TrainingResult]) -> None:
