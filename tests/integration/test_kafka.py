@@ -29,6 +29,7 @@ from shared.kafka import (
 )
 from shared.settings import Settings, load_settings
 from shared.topics import (
+    ALL_TOPICS,
     CONTROL_COMMANDS,
     MAX_REVIEW_BYTES,
     REVIEWS_CURATED,
@@ -142,7 +143,7 @@ def test_topics_are_created_once_with_their_partitions(broker: Broker, topic_pre
     settings = settings_for(broker.bootstrap_servers, topic_prefix)
     first, second = create_topics(settings), create_topics(settings)
     admin = Admin(settings)
-    assert (len(first), second) == (10, [])
+    assert (len(first), second) == (len(ALL_TOPICS), [])
     assert [admin.partitions(REVIEWS_LABELED), admin.partitions(REVIEWS_CURATED)] == [3, 1]
     admin.close()
 
