@@ -9,8 +9,8 @@ from torch.utils.data import Sampler
 def length_grouped_batches(lengths: Sequence[int], batch_rows: int, seed: int, epoch: int) -> list[list[int]]:
     """Every row once, in batches of like length; only the last batch may be smaller.
 
-    All rows are sorted together, as a few hundred rows at a time would be padded by up to a third. Which rows of one
-    length share a batch is drawn, as is the order of the batches.
+    All rows are sorted together: a quarter of a small window at a time would add a third to its tokens as padding.
+    Which rows of one length share a batch is drawn, as is the order of the batches.
     """
     chance = np.random.default_rng([seed, epoch])
     order = sorted(chance.permutation(len(lengths)).tolist(), key=lambda row: -lengths[row])
