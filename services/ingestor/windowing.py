@@ -149,11 +149,11 @@ class WindowerLoop(Generic[AnyReview, AnyWindow]):
         self._drop()
         self._let_go()
         if self._input in self._consumer.assignment:
-            producer = TransactionalProducer(self._settings, self._kind.role)  # from here on no predecessor can commit
+            # From here on no predecessor can commit. Kept at once: where the rest fails, the next try lets go of it.
+            self._producer = TransactionalProducer(self._settings, self._kind.role)
             self._consumer.rewind()
             self._consumer.resume()
             self._rebuild()
-            self._producer = producer
         self._generation = generation
 
     def _let_go(self) -> None:

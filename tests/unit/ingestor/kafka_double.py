@@ -34,6 +34,7 @@ class KafkaDouble:
     def __init__(self, kind: Kind[Any, Any], records: Sequence[Record]) -> None:
         self.kind, self.records = kind, records
         self.committed, self.generation = 0, 0
+        self.producers_open = 0
         self.manifests: list[ClosedWindow | UnlabeledWindow] = []
         self.batch = len(records)
         self.failure: str | None = None
@@ -125,6 +126,7 @@ class _Transaction:
 class _Producer:
     def __init__(self, kafka: KafkaDouble) -> None:
         self._kafka = kafka
+        kafka.producers_open += 1
 
     @contextmanager
     def transaction(self, consumer: _Consumer) -> Iterator[_Transaction]:
@@ -141,7 +143,7 @@ class _Producer:
             raise Killed
 
     def close(self) -> None:
-        """Holds nothing open."""
+        self._kafka.producers_open -= 1
 
 
 def start(settings: Settings, build: Any) -> WindowerLoop[Any, Any]:

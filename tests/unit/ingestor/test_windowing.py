@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import hypothesis
@@ -15,7 +16,7 @@ from services.ingestor.kinds import LABELED, UNLABELED, Kind
 from services.ingestor.outputs import split_header
 from services.ingestor.windowing import WindowerLoop, labeled_windower, unlabeled_windower
 from shared.archive import Archive
-from shared.errors import RetryableError
+from shared.errors import ArchiveUnavailableError, RetryableError
 from shared.events import Origin, SetAsideRow, Side
 from shared.kafka import Record
 from shared.settings import Settings, SplitSettings
@@ -151,3 +152,23 @@ def test_while_the_archive_is_away_no_more_is_read_into_memory(kind: Kind[Any, A
     with kafka.installed():
         loop = meet(kafka, settings(NEVER_SECONDS), [(6, "archive away")] * 20)
     assert (kafka.manifests, len(loop._windower.window) + len(loop._reviews)) == ([], 6)
+
+
+@pytest.mark.parametrize("kind", BUILDS)
+def test_a_start_that_is_tried_again_and_again_holds_one_producer(
+    kind: Kind[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each has a thread and sockets of its own; the archive may be away for days."""
+    kafka, options = KafkaDouble(kind, records(kind, [(text, 1) for text in TEXTS[:30]])), settings(NEVER_SECONDS)
+    work(kafka, options, [])
+    assert kafka.manifests
+    kafka.producers_open = 0
+    with kafka.installed():
+        monkeypatch.setattr(Archive, "signatures", Mock(side_effect=ArchiveUnavailableError("not now")))
+        loop = start(options, BUILDS[kind])
+        for _ in range(5):
+            with pytest.raises(ArchiveUnavailableError):
+                loop.step()
+        assert kafka.producers_open == 1
+        loop.close()
+        assert kafka.producers_open == 0
