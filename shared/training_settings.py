@@ -135,6 +135,11 @@ class AdaptationSettings(Section):
     enabled: bool = Field(True, description="Needs unlabelled reviews; without any, nothing happens.")
     min_rows: int = Field(500, ge=1, description="Training rows of unlabelled text, not learned yet, that start one.")
     replay_share: float = Field(0.5, ge=0, description="Rows of earlier unlabelled windows, per new row.")
+    unsettled_rows: int = Field(
+        5000,
+        ge=0,
+        description="Rows learned again besides, at most, since a base made of so many was left undecided by the gate.",
+    )
     epochs: float = Field(3.0, gt=0)
     head_epochs: float = Field(
         3.0, gt=0, description="Passes that train the head alone, of a base that comes without one."

@@ -65,18 +65,23 @@ class Bases:
         newest = next(reversed(self._candidates), None)
         return newest if newest is not None and newest not in self._decided else None
 
-    def parent(self, root: str) -> AdaptedBase | None:
-        """What the next adaptation goes on from: the newest version that the gate looked at and did not reject.
-
-        None is the configured base, whose digest is `root`: a line that began with another one is left behind.
-        """
-        looked_at = (made for made in reversed(self._made.values()) if made.root == root)
-        return next((made for made in looked_at if self._is_kept(made)), None)
-
-    def _is_kept(self, base: AdaptedBase) -> bool:
-        return self._verdicts.get(base.version, Verdict.REJECT) is not Verdict.REJECT
+    def unsettled(self) -> tuple[UnlabeledWindow, ...]:
+        """Windows whose bases the gate left undecided since it accepted one, oldest first: their text is in no base."""
+        found: dict[str, UnlabeledWindow] = {}
+        for candidate in self._candidates.values():
+            verdict = self._verdicts.get(candidate.version) if candidate.version is not None else None
+            if verdict is Verdict.PROMOTE:
+                found.clear()
+            elif verdict is Verdict.UNDECIDED:
+                ids = (candidate.window_id, *candidate.window_ids)
+                found.update((id_, self.windows[id_]) for id_ in ids if id_ in self.windows)
+        return tuple(sorted(found.values(), key=lambda window: window.sequence))
 
     def accepted(self, root: str) -> AdaptedBase | None:
-        """The version in use in place of the configured base, whose digest is `root`; None if there is none."""
+        """The version in use in place of the configured base, whose digest is `root`; None if there is none.
+
+        The next adaptation goes on from it: what the gate compares is then always with the base in use. A line that
+        began with another configured base is left behind.
+        """
         made = self._made.get(self._in_use) if self._in_use else None
         return made if made is not None and made.root == root else None

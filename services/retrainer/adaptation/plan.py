@@ -80,9 +80,17 @@ def _alone(training: TrainingSettings, **changes: object) -> TrainingSettings:
     return training.model_copy(update={"processes": 1, **changes})
 
 
-def wanted_text(windows: Sequence[UnlabeledWindow], adaptation: AdaptationSettings) -> int:
-    """Rows of earlier windows to learn again: the settings' share of the new ones, rounded."""
-    return round(adaptation.replay_share * sum(window.sides.get(Side.TRAIN, 0) for window in windows))
+def wanted_text(
+    windows: Sequence[UnlabeledWindow], unsettled: Sequence[UnlabeledWindow], adaptation: AdaptationSettings
+) -> int:
+    """Rows of earlier windows to learn again: the settings' share of the new ones, and what is in no base yet."""
+    return round(adaptation.replay_share * _train_rows(windows)) + min(
+        _train_rows(unsettled), adaptation.unsettled_rows
+    )
+
+
+def _train_rows(windows: Sequence[UnlabeledWindow]) -> int:
+    return sum(window.sides.get(Side.TRAIN, 0) for window in windows)
 
 
 def make_adaptation_plan(

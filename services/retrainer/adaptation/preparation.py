@@ -55,9 +55,10 @@ class AdaptationPreparation:
         self, run: AdaptationFolder, windows: Sequence[UnlabeledWindow], history: History, wait: DecisionWait
     ) -> AdaptationPlan:
         earlier = history.bases.earlier_than(windows[0])
+        wanted = wanted_text(windows, history.bases.unsettled(), self._settings.adaptation)
         plan = make_adaptation_plan(
             windows,
-            self._drawn(earlier, wanted_text(windows, self._settings.adaptation), windows[-1].sequence),
+            self._drawn(earlier, wanted, windows[-1].sequence),
             earlier,
             self._probe(history),
             start=self._start(history),
@@ -73,7 +74,7 @@ class AdaptationPreparation:
 
     def _start(self, history: History) -> StartPoint:
         model, root = self._settings.model, self._machine.base_digest
-        parent = history.bases.parent(root)
+        parent = history.bases.accepted(root)
         named = [ParentVersion(version=parent.version, digest=parent.digest)] if parent else []
         return StartPoint(
             base=model.base,

@@ -38,23 +38,19 @@ def test_earlier_windows_can_be_replayed() -> None:
     assert list(made.earlier_than(unlabeled_window(2))) == [text_id(0), text_id(1)]
 
 
-def test_the_next_adaptation_goes_on_from_what_was_not_rejected() -> None:
-    first, second = look(0, "1", Verdict.PROMOTE, "1"), look(1, "2", Verdict.UNDECIDED, "1")
-    third = look(2, "3", Verdict.REJECT, "1")
-    assert bases().parent(SHA) is None
-    assert bases(*first).parent(SHA) == AdaptedBase("1", SHA, SHA)
-    assert bases(*first, *second).parent(SHA) == AdaptedBase("2", SHA, SHA)
-    assert bases(*first, *second, *third).parent(SHA) == AdaptedBase("2", SHA, SHA)
-    assert bases(*third).parent(SHA) is None
+def test_texts_of_undecided_bases_are_unsettled_until_a_base_is_accepted() -> None:
+    windows = [unlabeled_window(sequence) for sequence in range(4)]
+    first, second = look(0, "1", Verdict.UNDECIDED), look(1, "2", Verdict.REJECT)
+    third, fourth = look(2, "3", Verdict.UNDECIDED), look(3, "4", Verdict.PROMOTE, "4")
+    assert [window.sequence for window in bases(*windows, *first, *second, *third).unsettled()] == [0, 2]
+    assert bases(*windows, *first, *second, *third, *fourth).unsettled() == ()
 
 
-def test_a_base_that_the_gate_has_not_looked_at_yet_is_not_gone_on_from() -> None:
-    made = bases(base_candidate(0, "1"))
-    assert made.parent(SHA) is None
-    assert made.undecided() == text_id(0)
+def test_a_candidate_without_its_decision_is_undecided() -> None:
+    made = bases(unlabeled_window(0), base_candidate(0, "1"))
+    assert (made.undecided(), made.unsettled()) == (text_id(0), ())
     made.observe(base_decision(0, "1", Verdict.UNDECIDED, None))
-    assert made.undecided() is None
-    assert made.parent(SHA) is not None
+    assert (made.undecided(), made.unsettled()) == (None, (unlabeled_window(0),))
 
 
 def test_the_base_in_use_is_what_the_last_decision_left() -> None:
@@ -67,7 +63,7 @@ def test_the_base_in_use_is_what_the_last_decision_left() -> None:
 def test_a_line_that_began_with_another_base_is_left_behind() -> None:
     """As after `model.base` was changed."""
     made = bases(base_candidate(0, "1", root=OTHER), base_decision(0, "1", Verdict.PROMOTE, "1"))
-    assert (made.parent(SHA), made.accepted(SHA)) == (None, None)
+    assert made.accepted(SHA) is None
     assert made.accepted(OTHER) is not None
 
 
@@ -79,7 +75,7 @@ def test_topics_may_be_read_in_any_order_and_twice(order: tuple[int, ...]) -> No
         [base_decision(0, "1", Verdict.PROMOTE, "1"), base_decision(1, "2", Verdict.REJECT, "1")],
     ]
     made = bases(*(event for _ in range(2) for topic in order for event in topics[topic]))
-    assert made.accepted(SHA) == made.parent(SHA) == AdaptedBase("1", SHA, SHA)
+    assert made.accepted(SHA) == AdaptedBase("1", SHA, SHA)
     assert (made.to_learn(), made.undecided()) == ((), None)
 
 

@@ -62,4 +62,10 @@ def test_head_body_and_probe_are_trained_as_their_settings_say(tmp_path: Path) -
 @pytest.mark.parametrize(("share", "rows"), [(0.0, 0), (0.5, 75), (2.0, 300)])
 def test_earlier_texts_are_wanted_by_their_share_of_the_new_ones(share: float, rows: int) -> None:
     windows = [unlabeled_window(0, train=100), unlabeled_window(1, train=50)]
-    assert wanted_text(windows, AdaptationSettings(replay_share=share)) == rows
+    assert wanted_text(windows, (), AdaptationSettings(replay_share=share)) == rows
+
+
+def test_texts_that_are_in_no_base_yet_are_wanted_besides_up_to_a_bound() -> None:
+    new, unsettled = [unlabeled_window(2, train=100)], [unlabeled_window(0, train=80), unlabeled_window(1, train=40)]
+    assert wanted_text(new, unsettled, AdaptationSettings(replay_share=0.5)) == 170
+    assert wanted_text(new, unsettled, AdaptationSettings(replay_share=0.5, unsettled_rows=30)) == 80

@@ -144,9 +144,7 @@ def test_without_any_labels_nothing_can_be_compared(settings: Settings) -> None:
         prepared(settings, [texts(settings, 0)], lost)
 
 
-def test_it_goes_on_from_the_newest_base_that_was_not_rejected(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_goes_on_from_the_base_in_use(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[ParentVersion, ...]] = []
 
     def folders(self: object, parents: tuple[ParentVersion, ...]) -> tuple[Path, ...]:
@@ -155,7 +153,7 @@ def test_it_goes_on_from_the_newest_base_that_was_not_rejected(
 
     monkeypatch.setattr("services.retrainer.adaptation.preparation.Parents.folders", folders)
     monkeypatch.setattr("services.retrainer.adaptation.preparation.Parents.at_hand", lambda self, named: tuple(named))
-    events = [texts(settings, 0), base_candidate(0, "1"), base_decision(0, "1", Verdict.UNDECIDED, None)]
+    events = [texts(settings, 0), base_candidate(0, "1"), base_decision(0, "1", Verdict.PROMOTE, "1")]
     run = prepared(settings, [texts(settings, 1)], labelled(settings, 0), *events)
     plan, parent = run.plan(), ParentVersion(version="1", digest=SHA)
     assert plan is not None
@@ -164,9 +162,17 @@ def test_it_goes_on_from_the_newest_base_that_was_not_rejected(
     assert run.setup().start_folders == (Path("/the/parent"),)
 
 
+def test_a_base_left_undecided_is_not_gone_on_from_but_its_text_is_learned_again(settings: Settings) -> None:
+    events = [texts(settings, 0), base_candidate(0, "1"), base_decision(0, "1", Verdict.UNDECIDED, None)]
+    plan = prepared(settings, [texts(settings, 1)], labelled(settings, 0), *events).plan()
+    assert plan is not None
+    assert plan.start.parents == ()
+    assert [(window.window_id, len(window.offsets)) for window in plan.replay] == [(text_id(0), TRAIN_ROWS)]
+
+
 def test_a_parent_whose_files_are_gone_stops_nobody(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.retrainer.adaptation.preparation.Parents.at_hand", lambda self, named: ())
-    events = [texts(settings, 0), base_candidate(0, "1"), base_decision(0, "1", Verdict.UNDECIDED, None)]
+    events = [texts(settings, 0), base_candidate(0, "1"), base_decision(0, "1", Verdict.PROMOTE, "1")]
     run = prepared(settings, [texts(settings, 1)], labelled(settings, 0), *events)
     assert run.setup().start_folders == (settings.home,)
 
