@@ -91,11 +91,11 @@ class TrainingSettings(Section):
 
     start: Literal["chain", "champion", "base", "soup"] = Field(
         "chain",
-        description="Weights that training starts from. chain: newest waiting challenger, else champion; soup: average "
-        "of champion, newest waiting challenger and versions promoted before.",
+        description="Weights that training starts from. chain: the newest waiting challenger above "
+        "`chain_floor`, else champion; soup: average of champion, that challenger and versions promoted before.",
     )
     chain_floor: float = Field(
-        -0.01, ge=-1, le=1, description="chain: a challenger whose edge over the champion is below this is no start."
+        -0.01, ge=-1, le=1, description="A challenger whose measured edge over the champion is below this is no start."
     )
     soup_versions: int = Field(3, ge=2, le=10, description="soup: versions averaged, at most; newest first.")
     backlog: Literal["each", "merge"] = Field("each", description="Waiting windows: one model each, or one for all.")

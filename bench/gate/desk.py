@@ -84,7 +84,7 @@ class GateRules:
     pooled: bool = True
     waiting: int = SHIPPED.waiting
     chain_floor: float | None = TrainingSettings().chain_floor
-    """Train from the newest waiting challenger while its edge is above this; None: always from the champion."""
+    """Train from the newest waiting challenger whose edge is no lower; None: always from the champion."""
     anchored: bool = True
     flip_budget: float | None = None
     """Rejects what would be promoted when its losses are proven to be a greater share of all rows; None: never."""
@@ -158,9 +158,9 @@ class GateDesk(Desk):
 
     def _start(self) -> int:
         floor = self._rules.chain_floor
-        if floor is None or not self.room or self.room[-1].champion.delta <= floor:
+        if floor is None:
             return self.champion
-        return self.room[-1].model
+        return next((each.model for each in reversed(self.room) if each.champion.delta >= floor), self.champion)
 
     def _scored(self, model: int, *, pooled: bool) -> Waiting:
         champion = self.world.flips(self.champion, model, pooled=pooled)

@@ -104,7 +104,7 @@ class OneLook:
         training = self._policy.training
         lesson = make_lesson(self._eras[place], self._eras[:place], frozenset(), training)
         champion = None if self._champion == BASELINE else self._champion
-        return self._store.trained(lesson, choose_start(training, champion, None)).key
+        return self._store.trained(lesson, choose_start(training, champion, ())).key
 
     def _flips(self, place: int, challenger: str) -> Flips:
         rows = self._rows(place)

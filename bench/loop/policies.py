@@ -79,6 +79,7 @@ VARIANTS = (
     _variant("replay-0", "our gate, no replay", replay_share=0.0),
     _variant("replay-1", "our gate, replay 1 per new row", replay_share=1.0),
     _variant("replay-2", "our gate, replay 2 per new row", replay_share=2.0),
+    _variant("replay-4", "our gate, replay 4 per new row", replay_share=4.0),
     _variant("by-label", "our gate, replay by label", replay=LabelBalancedReplaySettings()),
     _variant("reservoir", "our gate, replay by reservoir", replay=ReservoirReplaySettings()),
     _variant("champion", "our gate, from the champion", start="champion"),

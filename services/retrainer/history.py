@@ -86,9 +86,9 @@ class History:
             self.digests.setdefault(version, digest)
 
     @property
-    def waiting(self) -> WaitingChallenger | None:
-        """The newest challenger that the gate has looked at and not settled."""
-        return next(reversed(self._waiting.values()), None)
+    def waiting(self) -> tuple[WaitingChallenger, ...]:
+        """The challengers that the gate has looked at and not settled, the newest last."""
+        return tuple(self._waiting.values())
 
     def is_covered(self, window_id: str) -> bool:
         """Whether the window has its candidate already, alone or merged with later ones."""

@@ -19,15 +19,16 @@ class WaitingChallenger:
 def choose_start(
     training: TrainingSettings,
     champion: str | None,
-    waiting: WaitingChallenger | None,
+    waiting: Sequence[WaitingChallenger],
     promoted: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """The versions to start from: none is the base, one is a warm start, several are averaged.
 
     Learning goes on from the newest waiting challenger while serving waits for proof; a gate without this starves the
-    learner. One whose measured edge is below the floor is left behind.
+    learner. One whose measured edge is below the floor is passed over: what those before it learned is not lost for a
+    bad window.
 
-    Args: waiting: the newest one. promoted: newest first; only `soup` asks.
+    Args: waiting: in the order of their arrival. promoted: newest first; only `soup` asks.
     """
     match training.start:
         case "base":
@@ -35,10 +36,9 @@ def choose_start(
         case "champion":
             return _present(champion)
         case "chain":
-            return (waiting.version,) if _goes_on(waiting, training) and waiting else _present(champion)
+            return _present(_newest(waiting, training) or champion)
         case "soup":
-            kept = waiting.version if _goes_on(waiting, training) and waiting else None
-            return _present(champion, kept, *promoted)[: training.soup_versions]
+            return _present(champion, _newest(waiting, training), *promoted)[: training.soup_versions]
         case _:
             assert_never(training.start)
 
@@ -65,8 +65,10 @@ def of_one_base(versions: Sequence[str], bases: Mapping[str, str | None]) -> tup
     return tuple(version for version in versions if bases.get(version) == bases.get(versions[0]))
 
 
-def _goes_on(waiting: WaitingChallenger | None, training: TrainingSettings) -> bool:
-    return waiting is not None and (waiting.delta is None or waiting.delta >= training.chain_floor)
+def _newest(waiting: Sequence[WaitingChallenger], training: TrainingSettings) -> str | None:
+    """The newest that is not below the floor; one that was not measured is not."""
+    above = (each.version for each in reversed(waiting) if each.delta is None or each.delta >= training.chain_floor)
+    return next(above, None)
 
 
 def _present(*versions: str | None) -> tuple[str, ...]:

@@ -102,8 +102,7 @@ class Rehearsal:
     def _start(self) -> tuple[str, ...]:
         """What the retrainer would start from."""
         champion = None if self._champion == BASELINE else self._champion
-        newest = self._waiting[-1] if self._waiting else None
-        waiting = WaitingChallenger(newest.key, delta=newest.delta) if newest else None
+        waiting = [WaitingChallenger(each.key, delta=each.delta) for each in self._waiting]
         promoted = [each.challenger.key for each in reversed(self._promoted)]
         return choose_start(self._policy.training, champion, waiting, promoted)
 

@@ -121,11 +121,14 @@ def test_nobody_waits_where_there_is_no_room() -> None:
     assert (desk.room, desk.champion) == ([], 0)
 
 
-def test_learning_goes_on_from_the_newest_waiting_one_unless_it_is_behind() -> None:
+def test_learning_goes_on_from_the_newest_waiting_one_that_is_not_behind() -> None:
     behind = Flips(40, 65, 1_895)
     world = ScriptedWorld({1: VAGUE, 2: behind, 3: VAGUE})
     decided(world, 3)
-    assert world.starts == [0, 1, 0]
+    assert world.starts == [0, 1, 1]
+    world = ScriptedWorld({1: behind, 2: VAGUE})
+    decided(world, 2)
+    assert world.starts == [0, 0]
 
 
 def test_without_the_chain_learning_starts_from_the_champion() -> None:

@@ -22,10 +22,11 @@ def small(folder: Path | None) -> dict[str, list[Labelled]]:
 def called(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     folder = tmp_path_factory.mktemp("bench")
     target = folder / "report.json"
+    streams = ("--seeds", "2", "--first-seed", "5")
     outputs = ("--json", str(target), "--picture", str(folder / "picture.png"), "--processes", "1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learning, "load", small)
-        patch.setattr("sys.argv", ["learning", "--seeds", "2", "--window-rows", "40", "--segment", "2", *outputs])
+        patch.setattr("sys.argv", ["learning", *streams, "--window-rows", "40", "--segment", "2", *outputs])
         learning.main()
     return folder, json.loads(target.read_text())
 
@@ -34,7 +35,7 @@ def test_every_policy_is_reported_with_its_interval(called: tuple[Path, dict[str
     _, report = called
     assert [entry["policy"] for entry in report["policies"]] == [policy.name for policy in POLICIES]
     assert all(len(entry["accuracy"]) == len(entry["backward_transfer"]) == 2 for entry in report["policies"])
-    assert (report["streams"], report["windows"]) == (2, 6)
+    assert (report["streams"], report["first_seed"], report["windows"]) == (2, 5, 6)
 
 
 def test_every_claim_is_answered_with_its_numbers(called: tuple[Path, dict[str, Any]]) -> None:

@@ -69,24 +69,26 @@ def look(version: str, verdict: Verdict, delta: float | None = None, champion: s
     return made.model_copy(update={"version": version, "numbers": numbers, "model_digest": SHA})
 
 
-def test_the_newest_challenger_still_undecided_waits_with_what_was_last_measured() -> None:
+def test_challengers_still_undecided_wait_with_what_was_last_measured() -> None:
     first, second = look("1", Verdict.UNDECIDED, 0.01), look("2", Verdict.UNDECIDED, -0.02)
-    assert history().waiting is None
-    assert history(first).waiting == WaitingChallenger("1", SHA, 0.01)
-    assert history(first, second).waiting == WaitingChallenger("2", SHA, -0.02)
-    assert history(second, look("2", Verdict.UNDECIDED)).waiting == WaitingChallenger("2", SHA, None)
+    one, two = WaitingChallenger("1", SHA, 0.01), WaitingChallenger("2", SHA, -0.02)
+    assert history().waiting == ()
+    assert history(first).waiting == (one,)
+    assert history(first, second).waiting == (one, two)
+    assert history(second, look("2", Verdict.UNDECIDED)).waiting == (WaitingChallenger("2", SHA, None),)
 
 
 def test_a_second_look_at_an_older_challenger_does_not_make_it_the_newest() -> None:
     looks = [look("1", Verdict.UNDECIDED, 0.01), look("2", Verdict.UNDECIDED, 0.02), look("1", Verdict.UNDECIDED, 0.03)]
-    assert history(*looks).waiting == WaitingChallenger("2", SHA, 0.02)
-    assert history(*looks, look("2", Verdict.REJECT)).waiting == WaitingChallenger("1", SHA, 0.03)
+    one, two = WaitingChallenger("1", SHA, 0.03), WaitingChallenger("2", SHA, 0.02)
+    assert history(*looks).waiting == (one, two)
+    assert history(*looks, look("2", Verdict.REJECT)).waiting == (one,)
 
 
 @pytest.mark.parametrize("verdict", [Verdict.PROMOTE, Verdict.ROLLBACK])
 def test_whoever_waits_waits_no_longer_when_the_champion_moves(verdict: Verdict) -> None:
     looks = [look("1", Verdict.UNDECIDED, 0.01), look("2", Verdict.UNDECIDED, 0.02)]
-    assert history(*looks, look("2", verdict, champion="2")).waiting is None
+    assert history(*looks, look("2", verdict, champion="2")).waiting == ()
 
 
 def test_a_waiting_version_can_be_started_from_though_its_candidate_was_not_seen() -> None:

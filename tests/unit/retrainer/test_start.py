@@ -10,8 +10,8 @@ VERSIONS = st.none() | st.sampled_from(["1", "2", "3", "4"])
 KINDS = st.sampled_from(["chain", "champion", "base", "soup"])
 
 
-def waiting(version: str = "5", delta: float | None = 0.0) -> WaitingChallenger:
-    return WaitingChallenger(version, "d" * 64, delta)
+def waiting(version: str = "5", delta: float | None = 0.0) -> list[WaitingChallenger]:
+    return [WaitingChallenger(version, "d" * 64, delta)]
 
 
 def test_learning_goes_on_from_the_newest_waiting_challenger_by_default() -> None:
@@ -20,13 +20,20 @@ def test_learning_goes_on_from_the_newest_waiting_challenger_by_default() -> Non
 
 
 @pytest.mark.parametrize(("delta", "chosen"), [(-0.0101, "3"), (-0.01, "5"), (0.2, "5"), (None, "5")])
-def test_a_challenger_below_the_floor_is_left_behind(delta: float | None, chosen: str) -> None:
+def test_a_challenger_below_the_floor_is_passed_over(delta: float | None, chosen: str) -> None:
     assert choose_start(CHAIN, "3", waiting(delta=delta)) == (chosen,)
 
 
+def test_what_an_older_challenger_learned_is_not_lost_for_a_newer_one_below_the_floor() -> None:
+    assert choose_start(CHAIN, "3", [*waiting("4"), *waiting("5")]) == ("5",)
+    assert choose_start(CHAIN, "3", [*waiting("4"), *waiting("5", delta=-0.5)]) == ("4",)
+    assert choose_start(CHAIN, None, [*waiting("4"), *waiting("5", delta=-0.5)]) == ("4",)
+    assert choose_start(CHAIN, "3", [*waiting("4", delta=-0.5), *waiting("5", delta=-0.5)]) == ("3",)
+
+
 def test_without_a_waiting_challenger_the_champion_is_the_start_and_without_that_the_base() -> None:
-    assert choose_start(CHAIN, "3", None) == ("3",)
-    assert choose_start(CHAIN, None, None) == ()
+    assert choose_start(CHAIN, "3", []) == ("3",)
+    assert choose_start(CHAIN, None, []) == ()
 
 
 def test_champion_and_base_look_at_no_challenger() -> None:
@@ -39,8 +46,9 @@ def test_a_soup_is_champion_challenger_and_earlier_champions() -> None:
     soup = TrainingSettings(start="soup", soup_versions=3)
     assert choose_start(soup, "3", waiting(), ["3", "2", "1"]) == ("3", "5", "2")
     assert choose_start(soup, "3", waiting(delta=-0.5), ["3", "2", "1"]) == ("3", "2", "1")
-    assert choose_start(soup, "3", None, ["3"]) == ("3",)
-    assert choose_start(soup, None, None) == ()
+    assert choose_start(soup, "3", [*waiting("4"), *waiting("5", delta=-0.5)], ["3"]) == ("3", "4")
+    assert choose_start(soup, "3", [], ["3"]) == ("3",)
+    assert choose_start(soup, None, []) == ()
 
 
 @given(KINDS, VERSIONS, VERSIONS, st.lists(st.sampled_from(["1", "2", "3", "4"])), st.integers(2, 10))
@@ -48,7 +56,7 @@ def test_no_version_is_taken_twice_nor_more_than_allowed(
     kind: str, champion: str | None, newest: str | None, promoted: list[str], most: int
 ) -> None:
     training = TrainingSettings.model_validate({"start": kind, "soup_versions": most})
-    chosen = choose_start(training, champion, waiting(newest) if newest else None, promoted)
+    chosen = choose_start(training, champion, waiting(newest) if newest else [], promoted)
     assert len(chosen) == len(set(chosen)) <= most
     assert set(chosen) <= {champion, newest, *promoted}
 
