@@ -16,10 +16,10 @@ from deploy.setup.datasets import HUTTO_ICWSM, ROTTEN_TOMATOES, Dataset
 from shared.errors import ConfigurationError
 from shared.text import canonical, prepare
 
-WINDOW_ROWS = 1200
+WINDOW_ROWS = 1600
 # Beyond a window's rows, for those that curation and the windower set aside.
 RESERVE_ROWS = 100
-PRODUCT_ROWS = 1400
+PRODUCT_ROWS = 1800
 MOVIE_TEST_ROWS = 2000
 CLEAR_RATING = 1.0
 AMAZON_TRUTH = "amazonReviewSnippets_GroundTruth.txt"

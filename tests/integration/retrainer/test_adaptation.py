@@ -169,6 +169,7 @@ def job_of(stream: Stream, texts: UnlabeledWindow) -> psutil.Process | None:
     return None
 
 
+@pytest.mark.slow
 def test_a_killed_job_goes_on_and_ends_with_the_files_of_an_unbroken_one(stream: Stream, adapted: Adapted) -> None:
     texts = stream.texts()
     stream.labelled()
@@ -191,6 +192,7 @@ def patient(settings: Settings, epochs: float) -> Settings:
     return settings.model_copy(update={"adaptation": settings.adaptation.model_copy(update={"epochs": epochs})})
 
 
+@pytest.mark.slow
 def test_a_labelled_window_ends_the_job_which_goes_on_afterwards(settings: Settings) -> None:
     stream = Stream(patient(settings, epochs=80))
     texts = stream.texts()
