@@ -8,8 +8,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from services.evaluator.exam import Model
+from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.digest import verify
-from shared.classifier.model import Classifier
 from shared.classifier.precision import choose_device
 from shared.errors import ModelError
 from shared.registry import Registry
@@ -34,13 +34,13 @@ class ModelFiles:
             self._verified[model] = self._downloaded(model)
         return self._verified[model]
 
-    def load(self, model: Model) -> Classifier:
+    def load(self, model: Model) -> AnsweringClassifier:
         """The model, ready to answer.
 
         Raises:
             ModelError: It cannot be loaded, or has other labels than the stream; or as `folder` does.
         """
-        loaded = Classifier.load(
+        loaded = AnsweringClassifier.load(
             self.folder(model),
             device=choose_device(self._settings.model.device),
             name=f"version {model.version}",

@@ -41,10 +41,10 @@ from services.evaluator.report import draw_all
 from services.evaluator.slices import slices_of
 from services.evaluator.stopwatch import time_by_turns
 from services.evaluator.suites import FRESH, POOL, suites
+from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.baseline import MAJORITY, VADER, open_baseline
 from shared.classifier.digest import model_digest
 from shared.classifier.layout import weights_bytes
-from shared.classifier.model import Classifier
 from shared.classifier.predictor import Predictor
 from shared.classifier.probe import KNOWN_QUESTIONS, prove
 from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RetryableError
@@ -169,7 +169,7 @@ class _Examiner:
         models = {contender.role: contender.model for contender in contenders} | {CHAMPION: self._exam.champion}
         return {role: weights_bytes(self._files.folder(model)) for role, model in models.items()}
 
-    def _latencies(self, contenders: Sequence[Contender], challenger: Classifier) -> dict[str, float]:
+    def _latencies(self, contenders: Sequence[Contender], challenger: AnsweringClassifier) -> dict[str, float]:
         """Each contender's time for the same texts beside the champion's, if a term of the gate asks."""
         terms = {term.kind for term in self._settings.evaluator.gate.terms}
         if self._exam.champion is None or "latency" not in terms or not self._exam.rows:
@@ -183,7 +183,7 @@ class _Examiner:
             found[contender.role] = mine / champions
         return found
 
-    def _proven_challenger(self) -> Classifier:
+    def _proven_challenger(self) -> AnsweringClassifier:
         try:
             classifier = self._files.load(self._exam.challenger.model)
             prove(classifier, self._settings.stream.labels)

@@ -11,7 +11,7 @@ from services.evaluator.exam import Model, Unavailable
 from services.evaluator.model_files import ModelFiles
 from services.evaluator.shadow import Answers, Questions, watch_folder
 from services.evaluator.sketches import sketch
-from shared.classifier.model import Classifier
+from shared.classifier.answering import AnsweringClassifier
 from shared.errors import ModelError, RegistryRefusedError, RetryableError
 from shared.registry import Registry
 from shared.settings import Settings
@@ -24,7 +24,7 @@ class ShadowModels:
 
     def __init__(self, settings: Settings, registry: Registry) -> None:
         self._files = ModelFiles(settings, registry, watch_folder(settings) / "models")
-        self._loaded: dict[Model, Classifier] = {}
+        self._loaded: dict[Model, AnsweringClassifier] = {}
 
     def answer(self, questions: Questions) -> Answers | Unavailable:
         """Asks each model; what is wrong with one says nothing about the others."""
@@ -54,7 +54,7 @@ class ShadowModels:
             return {}
         return dict(zip(texts, sketch(self._classifier(model).embed(list(texts.values()))), strict=True))
 
-    def _classifier(self, model: Model) -> Classifier:
+    def _classifier(self, model: Model) -> AnsweringClassifier:
         if model not in self._loaded:
             self._loaded[model] = self._files.load(model)
             log.info("watching", version=model.version)

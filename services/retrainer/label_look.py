@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from services.retrainer.plan import Plan
 from services.retrainer.runs import RunFolder, TrainingRow
 from services.retrainer.suspicion import distrust, report_on, suspicious_rows
-from shared.classifier.model import Classifier
+from shared.classifier.answering import AnsweringClassifier
 from shared.label_quality import LabelQuality, SuspiciousRow
 
 # Enough for people to see what is wrong.
@@ -31,7 +31,7 @@ def look_at_labels(run: RunFolder, plan: Plan) -> LabelQuality:
     if (known := run.quality()) is not None:
         return known
     rows = [row for row in run.rows("train") if row.window_id == plan.window_id]
-    scores = Classifier.load(run.setup().start_folders[0]).predict([row.text for row in rows])
+    scores = AnsweringClassifier.load(run.setup().start_folders[0]).predict([row.text for row in rows])
     found = judged(rows, scores.probabilities.astype(np.float64), plan)
     run.write(run.quality_file, found)
     return found

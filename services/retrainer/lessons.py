@@ -18,7 +18,7 @@ from services.retrainer.encoding import Teaching, token_ids
 from services.retrainer.hard_rows import pick_hard, row_losses
 from services.retrainer.plan import LearningPlan, Plan
 from services.retrainer.runs import KeptRows, RunFolder, TrainingRow, write_whole
-from shared.classifier.inference import TOKEN_BUDGET, Encoded, infer
+from shared.classifier.inference import TOKEN_BUDGET, PaddedModel, by_batch
 from shared.classifier.model import Classifier
 from shared.training_settings import HardReplaySettings
 
@@ -76,7 +76,8 @@ def start_logits(file: Path, start: Classifier, rows: Sequence[TrainingRow], pla
     ids = token_ids([row.text for row in rows], start, plan.training.max_tokens)
     device: Any = this_device(plan)  # transformers types `to` as if it took a model
     start.model.to(device)
-    logits = infer(start.model, Encoded(ids, np.zeros(len(ids), np.bool_)), start.pad_id, TOKEN_BUDGET)
+    body = PaddedModel(start.model, start.pad_id)
+    logits = by_batch(body, body.logits, ids, len(start.labels), TOKEN_BUDGET)
     # Of several processes, all ask, and the first writes: they cannot wait for each other before the Trainer is made.
     if os.environ.get("RANK", "0") == "0":
         content = io.BytesIO()

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
 from services.retrainer.environment import Environment
+from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.digest import MLFLOW_FILES
-from shared.classifier.model import Classifier
 
 WEIGHT_SUFFIX = ".safetensors"
 FIELDS = ("python", "platform", "cpus", "cpu_model", "threads", "device", "device_name")
@@ -46,7 +46,7 @@ def compare(then: Path, now: Path, texts: Sequence[str]) -> Likeness:
     Raises: ModelError if one of them cannot be loaded.
     """
     files = differing_files(then, now)
-    answers = [Classifier.load(folder).predict(texts) for folder in (then, now)]
+    answers = [AnsweringClassifier.load(folder).predict(texts) for folder in (then, now)]
     gaps = np.abs(answers[0].probabilities - answers[1].probabilities)
     return Likeness(
         weights_identical=not any(name.endswith(WEIGHT_SUFFIX) for name in files),

@@ -30,7 +30,7 @@ from services.server.slots import Slots, Stage
 from services.server.status import Status
 from services.server.store import PredictionStore
 from services.server.swapper import Swapper
-from shared.classifier.model import Classifier
+from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.precision import choose_device
 from shared.classifier.threads import use_threads
 from shared.errors import ConfigurationError, ExitCode
@@ -177,7 +177,7 @@ class Server:
             self._settings,
             self._models,
             self._shelf,
-            lambda folder: Classifier.load(folder, device, max_tokens=model.max_tokens),
+            lambda folder: AnsweringClassifier.load(folder, device, max_tokens=model.max_tokens),
             Stage(self._slots, loop),
             self._status,
             self._metrics,

@@ -91,7 +91,7 @@ def open_baseline(
 
 
 def _open_model(name: str, labels: Sequence[str], cache_dir: Path | None, revision: str | None) -> Predictor:
-    from shared.classifier.model import Classifier  # the lexicon alone needs no torch
+    from shared.classifier.answering import AnsweringClassifier  # the lexicon alone needs no torch
 
     if Path(name).is_dir():
         folder = Path(name)
@@ -101,7 +101,7 @@ def _open_model(name: str, labels: Sequence[str], cache_dir: Path | None, revisi
         from shared.classifier.hub import fetch_classifier
 
         folder = fetch_classifier(name, cache_dir, revision)
-    return RelabelledModel(Classifier.load(folder, name=name), labels)
+    return RelabelledModel(AnsweringClassifier.load(folder, name=name), labels)
 
 
 def _matching_columns(model: Predictor, labels: Sequence[str]) -> list[int]:

@@ -1,21 +1,27 @@
-"""Batching without waste: rows of like length together, within a budget of padded tokens."""
+"""From token ids to numbers: batching without waste, within a budget of tokens, whatever network computes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from shared.classifier.predictor import Scores
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-# Padded tokens in one forward pass. On a CPU 512 to 1024 are fastest, and 4096 a fifth slower, since the activations
+# Tokens in one forward pass. On a CPU 512 to 1024 are fastest, and 4096 a fifth slower, since the activations
 # leave the cache; a GPU wants more.
 TOKEN_BUDGET = 1024
+
+
+Rows = Sequence[Sequence[int]]
+"""Token ids of texts."""
 
 
 @dataclass(frozen=True)
@@ -65,31 +71,67 @@ def plan_batches(lengths: Sequence[int] | NDArray[np.int32], token_budget: int) 
     return batches
 
 
-def infer(model: "PreTrainedModel", encoded: Encoded, pad_id: int, token_budget: int) -> NDArray[np.float32]:
-    """Logits (n, k) in the order of the rows, whatever batches they went through."""
-    logits = np.empty((len(encoded.ids), len(model.config.id2label or ())), np.float32)
-    with torch.inference_mode():
-        for rows in plan_batches(encoded.lengths, token_budget):
-            ids, mask = padded([encoded.ids[row] for row in rows], pad_id)
-            logits[rows] = (
-                model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits.float().cpu().numpy()
-            )
-    return logits
+class Body(Protocol):
+    """A classifier's network, as whoever answers texts uses it."""
+
+    def batches(self, lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]:
+        """Which rows go through it together; each in one batch."""
+
+    def logits(self, rows: Rows) -> torch.Tensor:
+        """(texts, labels) float32 of token ids, in their order."""
+
+    def means(self, rows: Rows) -> torch.Tensor:
+        """(texts, width) float32: the mean of the last layer over each text's tokens."""
 
 
-def embed(model: "PreTrainedModel", encoded: Encoded, pad_id: int, token_budget: int) -> NDArray[np.float32]:
-    """What the base model makes of each text: the mean of its last layer over the text's tokens, (n, width)."""
-    found = np.empty((len(encoded.ids), int(model.config.hidden_size)), np.float32)
+class PaddedModel:
+    """A transformer of any kind, as its library runs it: the texts of a batch filled up to the longest; a `Body`."""
+
+    def __init__(self, model: "PreTrainedModel", pad_id: int) -> None:
+        self._model, self._pad_id = model, pad_id
+
+    def batches(self, lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]:
+        """As `plan_batches`."""
+        return plan_batches(lengths, token_budget)
+
+    def logits(self, rows: Rows) -> torch.Tensor:
+        """(texts, labels) float32."""
+        ids, mask = self._padded(rows)
+        logits: torch.Tensor = self._model(input_ids=ids, attention_mask=mask).logits
+        return logits.float()
+
+    def means(self, rows: Rows) -> torch.Tensor:
+        """(texts, width) float32."""
+        ids, mask = self._padded(rows)
+        hidden = self._model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        kept = mask.unsqueeze(-1)
+        means: torch.Tensor = (hidden * kept).sum(1) / kept.sum(1)
+        return means
+
+    def _padded(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        ids, mask = padded(rows, self._pad_id)
+        return ids.to(self._model.device), mask.to(self._model.device)
+
+
+def predict(body: Body, encoded: Encoded, labels: Sequence[str], token_budget: int) -> Scores:
+    """Scores in the order of the rows."""
+    logits = by_batch(body, body.logits, encoded.ids, len(labels), token_budget)
+    return Scores.from_logits(labels, logits, encoded.lengths, encoded.truncated)
+
+
+def by_batch(
+    body: Body, ask: Callable[[Rows], torch.Tensor], rows: Rows, width: int, token_budget: int
+) -> NDArray[np.float32]:
+    """(n, width), what `ask`, one of the body's, says of each row, whatever batches they went through."""
+    lengths = np.fromiter(map(len, rows), np.int32, len(rows))
+    found = np.empty((len(rows), width), np.float32)
     with torch.inference_mode():
-        for rows in plan_batches(encoded.lengths, token_budget):
-            ids, mask = (part.to(model.device) for part in padded([encoded.ids[row] for row in rows], pad_id))
-            hidden = model.base_model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-            kept = mask.unsqueeze(-1)
-            found[rows] = ((hidden * kept).sum(1) / kept.sum(1)).cpu().numpy()
+        for batch in body.batches(lengths, token_budget):
+            found[batch] = ask([rows[row] for row in batch]).cpu().numpy()
     return found
 
 
-def padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(rows: Rows, pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids (n, longest) and their mask, 1 where a token stands and 0 where padding does."""
     ids = np.full((len(rows), max(map(len, rows))), pad_id, np.int64)
     mask = np.zeros_like(ids)

@@ -13,7 +13,7 @@ from transformers import (
 )
 
 from shared.classifier.calibration import temperature_of
-from shared.classifier.inference import TOKEN_BUDGET, Encoder, embed, infer
+from shared.classifier.inference import TOKEN_BUDGET, Encoder, PaddedModel, predict
 from shared.classifier.layout import locate
 from shared.classifier.loading import (
     LOCAL,
@@ -30,15 +30,13 @@ from shared.classifier.predictor import Scores
 from shared.classifier.quiet import quietly
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from transformers import PreTrainedConfig, PreTrainedModel
 
 POOLER = "pooler."
 
 
 class Classifier:
-    """Answers texts with calibrated probabilities; the same text gets the same answer in any company."""
+    """A model to train, change and save. Whoever only wants answers loads an `AnsweringClassifier`, which is faster."""
 
     has_scores = True
 
@@ -105,13 +103,7 @@ class Classifier:
 
         Args: token_budget: padded tokens per forward pass.
         """
-        encoded = self._encoder.encode(texts)
-        logits = infer(self.model, encoded, self.pad_id, token_budget)
-        return Scores.from_logits(self.labels, logits, encoded.lengths, encoded.truncated)
-
-    def embed(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> "NDArray[np.float32]":
-        """What the layers below the head make of each text, (n, width); what lies beyond the window is cut."""
-        return embed(self.model, self._encoder.encode(texts), self.pad_id, token_budget)
+        return predict(PaddedModel(self.model, self.pad_id), self._encoder.encode(texts), self.labels, token_budget)
 
 
 def new_classifier(base_folder: Path, labels: Sequence[str], seed: int) -> Classifier:

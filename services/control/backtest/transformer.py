@@ -56,9 +56,9 @@ class TransformerLearner:
 
     def predict(self, folder: Path, texts: Sequence[str]) -> NDArray[np.float32]:
         """Probabilities of shape (n, k)."""
-        from shared.classifier.model import Classifier
+        from shared.classifier.answering import AnsweringClassifier
 
-        classifier = Classifier.load(folder / MODEL, device=self._hardware.device)
+        classifier = AnsweringClassifier.load(folder / MODEL, device=self._hardware.device)
         return classifier.predict(texts, token_budget=self._settings.model.token_budget).probabilities
 
     def _run_folder(self, workplace: Path, lesson: Lesson, parents: Sequence[Path]) -> RunFolder:

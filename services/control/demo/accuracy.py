@@ -5,8 +5,8 @@ from pathlib import Path
 
 from services.control.demo.report import SampleAnswer
 from services.control.demo.story import Review, Story
+from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.baseline import open_baseline
-from shared.classifier.model import Classifier
 from shared.classifier.predictor import Predictor, Scores
 from shared.registry import Registry
 from shared.settings import Settings
@@ -21,7 +21,7 @@ def models(settings: Settings, registry: Registry, champions: Sequence[str], fol
     if champions:
         for name, version in (("first", champions[0]), ("last", champions[-1])):
             files = registry.download(version, folder / version)
-            found[name] = Classifier.load(files, max_tokens=settings.model.max_tokens)
+            found[name] = AnsweringClassifier.load(files, max_tokens=settings.model.max_tokens)
     return found
 
 

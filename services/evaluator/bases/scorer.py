@@ -15,10 +15,10 @@ from services.evaluator.bases.gate import BoolArray, Comparison
 from services.evaluator.bases.guesses import Guesses
 from services.evaluator.exam import Failure, Misconfigured, Unavailable, Unusable
 from services.evaluator.model_files import ModelFiles
+from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.digest import verify
 from shared.classifier.folders import build_once
 from shared.classifier.masked import MaskedModel, masked_losses
-from shared.classifier.model import Classifier
 from shared.classifier.precision import choose_device
 from shared.classifier.probe import prove
 from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RetryableError
@@ -103,7 +103,7 @@ class _Examiner:
     def _right(self, folder: Path) -> BoolArray:
         """(m,) whether a classifier is right on each labelled row."""
         settings, labels = self._settings, self._settings.stream.labels
-        probe = Classifier.load(folder, self._device, max_tokens=settings.model.max_tokens)
+        probe = AnsweringClassifier.load(folder, self._device, max_tokens=settings.model.max_tokens)
         prove(probe, labels)
         truth: NDArray[np.int64] = np.array([row.label for row in self._exam.rows], np.int64)
         if not len(truth):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.base import open_base
 from shared.classifier.model import Classifier
 from tests.models import tiny_classifier
@@ -17,6 +18,11 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny(tiny_folder: Path) -> Classifier:
     return Classifier.load(tiny_folder)
+
+
+@pytest.fixture(scope="session")
+def answering(tiny_folder: Path) -> AnsweringClassifier:
+    return AnsweringClassifier.load(tiny_folder)
 
 
 @pytest.fixture(scope="session")

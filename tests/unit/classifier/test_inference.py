@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,17 +62,6 @@ def test_token_ids_are_the_tokenizers_own(tiny: Classifier) -> None:
     texts = ["It's good, isn't it?", "", "naïve café 10/10 \u0000 👍", "x" * 500]
     expected = tiny.tokenizer(texts, truncation=True, max_length=128)["input_ids"]
     assert [len(ids) for ids in expected] == tiny.predict(texts).tokens.tolist()
-
-
-def test_the_same_text_has_the_same_embedding_in_any_company(tiny: Classifier) -> None:
-    texts = ["good", "a good long film " * 9, "bad"]
-    alone = np.vstack([tiny.embed([text]) for text in texts])
-    assert alone.shape == (3, tiny.model.config.hidden_size)
-    np.testing.assert_allclose(tiny.embed(texts), alone, atol=1e-5)
-    with torch.inference_mode():
-        ids = tiny.tokenizer(texts[1], return_tensors="pt").input_ids
-        mean = tiny.model.base_model(input_ids=ids).last_hidden_state[0].mean(0)
-    np.testing.assert_allclose(alone[1], mean.numpy(), atol=1e-5)
 
 
 def test_no_texts_give_no_answers(tiny: Classifier) -> None:

@@ -10,7 +10,7 @@ import pytest
 from services.evaluator import model_files, scorer
 from services.evaluator.exam import CHALLENGER, Contender, Exam, Measured, Model, Unavailable, Unusable, waiting_role
 from services.evaluator.scorer import examine
-from shared.classifier.model import Classifier
+from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.predictor import Scores
 from shared.errors import ModelError, RegistryRefusedError
 from shared.registry import Registry
@@ -52,7 +52,7 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Optimist:
     found = Optimist()
     monkeypatch.setattr(model_files, "verify", lambda folder, digest: None)
     monkeypatch.setattr(scorer, "prove", lambda classifier, labels: None)
-    monkeypatch.setattr(Classifier, "load", lambda *args, **more: found)
+    monkeypatch.setattr(AnsweringClassifier, "load", lambda *args, **more: found)
     return found
 
 

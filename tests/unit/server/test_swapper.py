@@ -13,8 +13,8 @@ from services.server.shelf import Shelf
 from services.server.slots import Slot, Slots
 from services.server.status import Status
 from services.server.swapper import Swapper, WrongModelError, permanent, within
+from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.digest import model_digest
-from shared.classifier.model import Classifier
 from shared.errors import ModelError, RegistryRefusedError, RegistryUnavailableError
 from shared.events import ServerPhase, ServerState
 from shared.health import Health
@@ -88,7 +88,9 @@ class Bench:
         self.status = Status("r", None, metrics, Health(ServiceMetrics(collector)), self.states.append)
         settings = load_settings(server={"known_questions_timeout_seconds": 60})
         self.shelf = Shelf(self._folder / "shelf")
-        self.swapper = Swapper(settings, self.registry, self.shelf, Classifier.load, self.stage, self.status, metrics)
+        self.swapper = Swapper(
+            settings, self.registry, self.shelf, AnsweringClassifier.load, self.stage, self.status, metrics
+        )
 
     def answer(self) -> tuple[str, str]:
         slot = self.stage.slots.current

@@ -1,0 +1,103 @@
+"""What only answers says what the model says, without padding where the model is a DistilBERT."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForSequenceClassification, BertConfig
+
+from shared.classifier.answering import AnsweringClassifier
+from shared.classifier.linear import answering_linear
+from shared.classifier.model import Classifier, new_classifier
+from shared.classifier.packed import PackedDistilBert, packed
+from shared.classifier.precision import supports_bf16
+
+WITHIN = 1e-4
+TEXTS = st.lists(st.integers(0, 140).map(lambda words: "good film " * (words // 2)), min_size=1, max_size=14)
+LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=100).map(lambda found: np.array(found, np.int32))
+
+
+@settings(max_examples=40, deadline=None)
+@given(texts=TEXTS | st.lists(st.text(max_size=300), min_size=1, max_size=12), budget=st.sampled_from([1, 60, 4096]))
+def test_logits_are_the_models_whatever_lengths_company_and_order(
+    tiny: Classifier, answering: AnsweringClassifier, texts: list[str], budget: int
+) -> None:
+    expected = np.vstack([tiny.predict([text]).logits for text in texts])
+    np.testing.assert_allclose(answering.predict(texts, budget).logits, expected, atol=WITHIN)
+    backwards = answering.predict(texts[::-1], budget).logits[::-1]
+    np.testing.assert_allclose(backwards, answering.predict(texts, budget).logits, atol=1e-5)
+
+
+def test_a_model_of_real_size_answers_the_same(bundled_base: Path) -> None:
+    classifier = new_classifier(bundled_base, ("negative", "positive"), seed=1)
+    texts = ["A three-hour master class.", "Dull.", "it was fine, " * 60, "bad " * 700, ""]
+    answering = AnsweringClassifier(classifier)
+    mine, its = answering.predict(texts), classifier.predict(texts)
+    np.testing.assert_allclose(mine.logits, its.logits, atol=WITHIN)
+    assert (mine.tokens == its.tokens).all()
+    assert (mine.truncated == its.truncated).all()
+
+
+def test_it_tells_what_the_classifier_tells(tiny: Classifier, answering: AnsweringClassifier) -> None:
+    for name in ("name", "labels", "window", "temperature"):
+        assert getattr(answering, name) == getattr(tiny, name)
+
+
+def test_an_embedding_is_the_mean_over_the_texts_tokens(tiny: Classifier, answering: AnsweringClassifier) -> None:
+    texts = ["good", "a good long film " * 9, "bad", "bad"]
+    found = answering.embed(texts)
+    with torch.inference_mode():
+        for text, embedding in zip(texts, found, strict=True):
+            ids = tiny.tokenizer(text, return_tensors="pt").input_ids
+            mean = tiny.model.base_model(input_ids=ids).last_hidden_state[0].mean(0)
+            np.testing.assert_allclose(embedding, mean.numpy(), atol=1e-5)
+
+
+def test_no_texts_give_no_answers(answering: AnsweringClassifier) -> None:
+    assert answering.predict([]).probabilities.shape == (0, 2)
+    assert answering.embed([]).shape == (0, 32)
+
+
+@given(LENGTHS, st.integers(1, 2000))
+def test_a_pack_holds_as_many_tokens_as_the_budget_lets(lengths: np.ndarray, budget: int) -> None:
+    batches = PackedDistilBert.batches(None, lengths, budget)  # type: ignore[arg-type]
+    assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
+    for batch, following in zip(batches, [*batches[1:], None], strict=True):
+        tokens = int(lengths[batch].sum())
+        assert len(batch) == 1 or tokens <= budget
+        assert following is None or tokens + int(lengths[following[0]]) > budget
+
+
+def test_a_model_of_another_kind_is_computed_as_its_library_does(tiny: Classifier, tmp_path: Path) -> None:
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    bert = AutoModelForSequenceClassification.from_config(BertConfig(vocab_size=len(tiny.tokenizer), **sizes))
+    bert.eval()
+    assert packed(bert) is None
+    bert.save_pretrained(tmp_path)
+    tiny.tokenizer.save_pretrained(tmp_path)
+    texts = ["good", "a good long film"]
+    expected = Classifier.load(tmp_path).predict(texts).logits
+    np.testing.assert_allclose(AnsweringClassifier.load(tmp_path).predict(texts).logits, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+def test_a_linear_layer_is_torchs_own_to_rounding(gelu: bool) -> None:
+    torch.manual_seed(0)
+    weight, bias, rows = torch.randn(48, 32), torch.randn(48), torch.randn(7, 32)
+    expected = torch.nn.functional.linear(rows, weight, bias)
+    expected = torch.nn.functional.gelu(expected) if gelu else expected
+    torch.testing.assert_close(answering_linear(weight, bias, gelu=gelu)(rows), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.skipif(not supports_bf16("cpu"), reason="this CPU has no bf16 instructions")
+def test_in_bf16_the_scores_are_close(bundled_base: Path, tmp_path: Path) -> None:
+    classifier = new_classifier(bundled_base, ("negative", "positive"), seed=1)
+    classifier.save(tmp_path)
+    texts = [f"number {number} of the films that I saw" for number in range(40)]
+    exact, rough = (
+        AnsweringClassifier.load(tmp_path, precision=precision).predict(texts) for precision in ("fp32", "bf16")
+    )
+    assert np.abs(exact.probabilities - rough.probabilities).max() < 0.02
