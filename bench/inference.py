@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from statistics import median
 
@@ -90,13 +90,14 @@ def packaged_texts(count: int) -> dict[str, list[str]]:
 
 def texts_in_folder(folder: Path, count: int) -> dict[str, list[str]]:
     """Short and long reviews of all its files, taken in turn, so that no source has them all."""
-    texts = list(_in_turn([_texts(path) for path in sorted(folder.glob("*.jsonl.gz"))], 4 * count))
-    short = (text for text in texts if _words(text) <= SHORT_WORDS)
-    return _as_many(short, (text for text in texts if _words(text) >= LONG_WORDS), count)
-
-
-def _in_turn(sources: Sequence[Iterator[str]], count: int) -> Iterator[str]:
-    return (text for source in sources for text in islice(source, count // len(sources)))
+    files = sorted(folder.glob("*.jsonl.gz"))
+    if not files:
+        raise SystemExit(f"{folder} holds no *.jsonl.gz")
+    short, long = (
+        chain.from_iterable(zip_longest(*(filter(fits, _texts(file)) for file in files)))
+        for fits in (lambda text: _words(text) <= SHORT_WORDS, lambda text: _words(text) >= LONG_WORDS)
+    )
+    return _as_many(filter(None, short), filter(None, long), count)
 
 
 def _texts(path: Path) -> Iterator[str]:

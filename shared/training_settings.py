@@ -91,7 +91,7 @@ class TrainingSettings(Section):
 
     start: Literal["chain", "champion", "base", "soup"] = Field(
         "chain",
-        description="Weights that training starts from. chain: the newest waiting challenger above "
+        description="Weights that training starts from. chain: the newest waiting challenger not below "
         "`chain_floor`, else champion; soup: average of champion, that challenger and versions promoted before.",
     )
     chain_floor: float = Field(
@@ -138,7 +138,7 @@ class AdaptationSettings(Section):
     unsettled_rows: int = Field(
         5000,
         ge=0,
-        description="Rows learned again besides, at most, since a base made of so many was left undecided by the gate.",
+        description="Rows of windows whose bases the gate left undecided, learned again besides, at most.",
     )
     epochs: float = Field(3.0, gt=0)
     head_epochs: float = Field(

@@ -65,10 +65,16 @@ class Bases:
         newest = next(reversed(self._candidates), None)
         return newest if newest is not None and newest not in self._decided else None
 
-    def unsettled(self) -> tuple[UnlabeledWindow, ...]:
-        """Windows whose bases the gate left undecided since it accepted one, oldest first: their text is in no base."""
+    def unsettled(self, root: str) -> tuple[UnlabeledWindow, ...]:
+        """Windows whose bases the gate left undecided since it accepted one, oldest first: the one in use lacks them.
+
+        Only of the line that began with the configured base, whose digest is `root`. The text of rejected bases is not
+        among them: it made a base worse.
+        """
         found: dict[str, UnlabeledWindow] = {}
         for candidate in self._candidates.values():
+            if candidate.base_digest != root:
+                continue
             verdict = self._verdicts.get(candidate.version) if candidate.version is not None else None
             if verdict is Verdict.PROMOTE:
                 found.clear()

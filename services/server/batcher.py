@@ -66,18 +66,17 @@ def estimated_tokens(text: str, window: int) -> int:
 def choose(tokens: Sequence[int], budget: int) -> list[int]:
     """Which of the waiting texts (oldest first) make the next batch: the oldest, then the longest that still fit.
 
-    rows x longest stays within the budget, unless the oldest alone is above it. Because the oldest is always in,
+    Their tokens together stay within the budget, unless the oldest alone is above it. Because the oldest is always in,
     a text waits for at most as many batches as there were texts before it.
 
     >>> choose([3, 9, 4, 4], budget=12)
-    [0, 2, 3]
+    [0, 1]
     """
-    chosen, width = [0], tokens[0]
+    chosen, total = [0], tokens[0]
     for place in sorted(range(1, len(tokens)), key=lambda place: -tokens[place]):
-        widened = max(width, tokens[place])
-        if widened * (len(chosen) + 1) <= budget:
+        if total + tokens[place] <= budget:
             chosen.append(place)
-            width = widened
+            total += tokens[place]
     return chosen
 
 

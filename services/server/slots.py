@@ -26,7 +26,7 @@ class ServedModel(Predictor, Protocol):
         """The most tokens that it reads of a text."""
 
     def predict(self, texts: Sequence[str], token_budget: int = ...) -> Scores:
-        """Answers in the order of the texts; the budget bounds the padded tokens of one forward pass."""
+        """Answers in the order of the texts; the budget bounds the tokens of one forward pass."""
 
 
 class Slot:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.classifier.inference import TOKEN_BUDGET, Body, Encoder, PaddedModel, by_batch, predict
+from shared.classifier.inference import TOKEN_BUDGET, Body, PaddedModel, by_batch, predict
 from shared.classifier.model import Classifier
 from shared.classifier.packed import packed
 from shared.classifier.precision import PrecisionSetting
@@ -16,8 +16,8 @@ from shared.classifier.predictor import Scores
 class AnsweringClassifier:
     """Answers texts with calibrated probabilities; the same text gets the same answer in any company.
 
-    A DistilBERT is computed without padding; a model of another kind as its library does. Of the classifier that it is
-    made of it keeps what it needs, so that weights are not held twice.
+    On a CPU a DistilBERT is computed without padding; anything else as its library does. Of the classifier that it is
+    made of it keeps copies of what it needs, so that weights and their file are let go of with the classifier.
     """
 
     has_scores = True
@@ -25,8 +25,7 @@ class AnsweringClassifier:
     def __init__(self, classifier: Classifier) -> None:
         self.name, self.labels = classifier.name, classifier.labels
         self.temperature, self.window = classifier.temperature, classifier.window
-        self._width = int(classifier.model.config.hidden_size)
-        self._encoder = Encoder(classifier.tokenizer, classifier.window)
+        self._encoder = classifier.encoder
         self._body: Body = packed(classifier.model) or PaddedModel(classifier.model, classifier.pad_id)
 
     @classmethod
@@ -51,4 +50,4 @@ class AnsweringClassifier:
 
     def embed(self, texts: Sequence[str], token_budget: int = TOKEN_BUDGET) -> NDArray[np.float32]:
         """What the layers below the head make of each text, (n, width); what lies beyond the window is cut."""
-        return by_batch(self._body, self._body.means, self._encoder.encode(texts).ids, self._width, token_budget)
+        return by_batch(self._body, self._body.means, self._encoder.encode(texts).ids, self._body.width, token_budget)

@@ -74,6 +74,10 @@ def plan_batches(lengths: Sequence[int] | NDArray[np.int32], token_budget: int) 
 class Body(Protocol):
     """A classifier's network, as whoever answers texts uses it."""
 
+    @property
+    def width(self) -> int:
+        """Of an embedding."""
+
     def batches(self, lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]:
         """Which rows go through it together; each in one batch."""
 
@@ -89,6 +93,11 @@ class PaddedModel:
 
     def __init__(self, model: "PreTrainedModel", pad_id: int) -> None:
         self._model, self._pad_id = model, pad_id
+
+    @property
+    def width(self) -> int:
+        """Of an embedding."""
+        return int(self._model.config.hidden_size)
 
     def batches(self, lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]:
         """As `plan_batches`."""

@@ -1,4 +1,4 @@
-"""Linear layers for answering: weights laid out for the CPU's matrix instructions once, not at every call."""
+"""Linear layers for answering on a CPU: weights laid out for its matrix instructions once, not at every call."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,20 +13,27 @@ Linear = Callable[[torch.Tensor], torch.Tensor]
 def answering_linear(weight: torch.Tensor, bias: torch.Tensor, *, gelu: bool = False) -> Linear:
     """x -> x @ weight.T + bias, through the exact GELU if asked; weight (out, in), bias (out,).
 
-    On a CPU with oneDNN the weight is copied into that library's own layout, so the caller may let go of it.
+    Weight and bias are copied, so that the caller may let go of them.
     """
-    if weight.device.type == "cpu" and torch._C._has_mkldnn:
-        return _prepacked(weight.detach(), bias.detach(), gelu)
-    return _plain(weight.detach(), bias.detach(), gelu)
+    own_weight, own_bias = weight.detach().clone(), bias.detach().clone()
+    return (prepacked if can_prepack() else plain)(own_weight, own_bias, gelu)
 
 
-def _plain(weight: torch.Tensor, bias: torch.Tensor, gelu: bool) -> Linear:
+def can_prepack() -> bool:
+    """Whether this torch has oneDNN, and its layouts under the names that we know."""
+    names = ("_reorder_linear_weight", "_linear_pointwise")
+    return bool(getattr(torch._C, "_has_mkldnn", False)) and all(hasattr(torch.ops.mkldnn, name) for name in names)
+
+
+def plain(weight: torch.Tensor, bias: torch.Tensor, gelu: bool) -> Linear:
+    """As torch computes it."""
     if gelu:
         return lambda rows: functional.gelu(functional.linear(rows, weight, bias))
     return lambda rows: functional.linear(rows, weight, bias)
 
 
-def _prepacked(weight: torch.Tensor, bias: torch.Tensor, gelu: bool) -> Linear:
+def prepacked(weight: torch.Tensor, bias: torch.Tensor, gelu: bool) -> Linear:
+    """As oneDNN computes it, GELU in the same pass."""
     # What torch's own compiler calls for frozen weights; these two have no public name.
     onednn: Any = torch.ops.mkldnn
     packed = onednn._reorder_linear_weight(weight, None)

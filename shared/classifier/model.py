@@ -52,7 +52,7 @@ class Classifier:
         self.tokenizer = tokenizer
         self.name = name
         self._max_tokens = max_tokens
-        self._encoder = Encoder(tokenizer, self.window)
+        self.encoder = Encoder(tokenizer, self.window)
         self.pad_id = pad_id_of(tokenizer)
 
     @classmethod
@@ -103,7 +103,7 @@ class Classifier:
 
         Args: token_budget: padded tokens per forward pass.
         """
-        return predict(PaddedModel(self.model, self.pad_id), self._encoder.encode(texts), self.labels, token_budget)
+        return predict(PaddedModel(self.model, self.pad_id), self.encoder.encode(texts), self.labels, token_budget)
 
 
 def new_classifier(base_folder: Path, labels: Sequence[str], seed: int) -> Classifier:

@@ -32,7 +32,7 @@ class _Norm:
 
     @classmethod
     def of(cls, norm: torch.nn.LayerNorm) -> "_Norm":
-        return cls(norm.weight.detach(), norm.bias.detach(), norm.eps)
+        return cls(_own(norm.weight), _own(norm.bias), norm.eps)
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
         return functional.layer_norm(rows, self.weight.shape, self.weight, self.bias, self.eps)
@@ -73,6 +73,11 @@ class _Block:
         return self.out_norm(self.narrow(self.widen(seen)) + seen)
 
 
+# oneDNN makes code for every number of rows that a layer meets, and keeps it: 3 MiB for each total of tokens. Totals
+# are therefore rounded up. The same goes for the first tokens alone, of which there are fewer.
+TOKENS_ROUNDED_TO, TEXTS_ROUNDED_TO = 64, 8
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     """Texts of one length, one after the other in a pack."""
@@ -83,11 +88,11 @@ class _Group:
 
 @dataclass(frozen=True, slots=True)
 class _Pack:
-    """Texts in one sequence, the shortest first.
+    """Texts in one sequence, the shortest first, filled up to a round number of tokens that belong to none.
 
     Attributes:
         ids: (tokens,) of all texts. positions: (tokens,) each token's place in its text. first: (texts,) where each
-            text begins.
+            text begins, filled up to a round number too.
     """
 
     groups: tuple[_Group, ...]
@@ -96,23 +101,29 @@ class _Pack:
     first: torch.Tensor
 
     @classmethod
-    def of(cls, rows: Rows, device: torch.device) -> "_Pack":
+    def of(cls, rows: Rows) -> "_Pack":
         """Args: rows: token ids, the shortest first."""
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         first = np.cumsum(lengths) - lengths
         total = int(lengths.sum())
-        ids = np.fromiter(chain.from_iterable(rows), np.int64, total)
-        positions = np.arange(total) - np.repeat(first, lengths)
+        ids = np.zeros(_rounded(total, TOKENS_ROUNDED_TO), np.int64)
+        positions = np.zeros_like(ids)
+        ids[:total] = np.fromiter(chain.from_iterable(rows), np.int64, total)
+        positions[:total] = np.arange(total) - np.repeat(first, lengths)
+        first = np.pad(first, (0, _rounded(len(rows), TEXTS_ROUNDED_TO) - len(rows)))
         groups = tuple(_Group(len(list(same)), int(length)) for length, same in groupby(lengths))
-        on_device = (torch.from_numpy(part).to(device) for part in (ids, positions, first))
-        return cls(groups, *on_device)
+        return cls(groups, *map(torch.from_numpy, (ids, positions, first)))
+
+
+def _rounded(number: int, to: int) -> int:
+    return -(-number // to) * to
 
 
 def _attend(
     asked: torch.Tensor, keys_values: torch.Tensor, groups: Sequence[_Group], heads: int, first_only: bool
 ) -> torch.Tensor:
-    """Each text's tokens, or its first one, look at all of that text's."""
-    taken = torch.empty_like(asked)
+    """Each text's tokens, or its first one, look at all of that text's; what belongs to no text takes nothing."""
+    taken = torch.zeros_like(asked)
     query_row = key_row = 0
     for group in groups:
         rows, queries = group.texts * group.length, group.texts * (1 if first_only else group.length)
@@ -126,57 +137,65 @@ def _attend(
     return taken
 
 
+def full_packs(lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]:
+    """Rows with at most so many tokens together, the longest first, since texts of one length are looked at in one go.
+
+    A text longer than the budget is a pack of its own.
+    """
+    packs: list[list[int]] = []
+    tokens = 0
+    for row in np.argsort(-lengths, kind="stable").tolist():
+        tokens += int(lengths[row])
+        if packs and tokens <= token_budget:
+            packs[-1].append(row)
+        else:
+            packs.append([row])
+            tokens = int(lengths[row])
+    return packs
+
+
 class PackedDistilBert:
     """The weights of a classifier, laid out for answering; a `Body`."""
 
     def __init__(self, model: DistilBertForSequenceClassification) -> None:
-        """Copies what it needs of the model, in the model's precision and on its device."""
+        """Copies what it needs of the model, in the model's precision."""
         body: Any = model.distilbert
         embeddings = body.embeddings
-        self.device = model.device
         self._heads = int(model.config.n_heads)
-        self._words = embeddings.word_embeddings.weight.detach()
-        self._places = embeddings.position_embeddings.weight.detach()
+        self._words = _own(embeddings.word_embeddings.weight)
+        self._places = _own(embeddings.position_embeddings.weight)
         self._norm = _Norm.of(embeddings.LayerNorm)
         self._blocks = [_Block.of(block) for block in body.transformer.layer]
         self._before_head = answering_linear(model.pre_classifier.weight, model.pre_classifier.bias)
         self._head = answering_linear(model.classifier.weight, model.classifier.bias)
 
-    def batches(self, lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]:
-        """Rows with so many tokens together, the longest first, since texts of one length are looked at in one go.
+    @property
+    def width(self) -> int:
+        """Of an embedding."""
+        return self._words.shape[1]
 
-        A text longer than the budget is a batch of its own.
-        """
-        order = np.argsort(-lengths, kind="stable")
-        batches: list[list[int]] = []
-        tokens = 0
-        for row in order.tolist():
-            tokens += int(lengths[row])
-            if batches and tokens <= token_budget:
-                batches[-1].append(row)
-            else:
-                batches.append([row])
-                tokens = int(lengths[row])
-        return batches
+    def batches(self, lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]:
+        """As `full_packs`."""
+        return full_packs(lengths, token_budget)
 
     def logits(self, rows: Rows) -> torch.Tensor:
         """(texts, labels) float32 of token ids, in their order."""
         order, pack = self._packed(rows)
         first = functional.relu(self._before_head(self._body(pack, first_only=True)))
-        return _put_back(self._head(first).float(), order)
+        return _put_back(self._head(first)[: len(rows)].float(), order)
 
     def means(self, rows: Rows) -> torch.Tensor:
         """(texts, width) float32: the mean of the last layer over each text's tokens."""
         order, pack = self._packed(rows)
-        lengths = torch.tensor([group.length for group in pack.groups for _ in range(group.texts)], device=self.device)
-        tokens = self._body(pack, first_only=False).float()
-        text = torch.repeat_interleave(torch.arange(len(rows), device=self.device), lengths)
-        sums = torch.zeros(len(rows), tokens.shape[1], device=self.device).index_add_(0, text, tokens)
+        lengths = torch.tensor([group.length for group in pack.groups for _ in range(group.texts)])
+        text = torch.repeat_interleave(torch.arange(len(rows)), lengths)
+        tokens = self._body(pack, first_only=False)[: len(text)].float()
+        sums = torch.zeros(len(rows), tokens.shape[1]).index_add_(0, text, tokens)
         return _put_back(sums / lengths.unsqueeze(1), order)
 
     def _packed(self, rows: Rows) -> tuple[list[int], _Pack]:
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-        return order, _Pack.of([rows[row] for row in order], self.device)
+        return order, _Pack.of([rows[row] for row in order])
 
     def _body(self, pack: _Pack, *, first_only: bool) -> torch.Tensor:
         tokens = self._norm(self._words[pack.ids] + self._places[pack.positions])
@@ -187,13 +206,23 @@ class PackedDistilBert:
 
 
 def packed(model: "PreTrainedModel") -> PackedDistilBert | None:
-    """The model without padding; None if it is of a kind that this does not know."""
+    """The model without padding; None if it is of a kind that this does not know, or on a GPU.
+
+    There, a call of attention for each length among the texts may cost more than the padding that it saves.
+    """
     if not isinstance(model, DistilBertForSequenceClassification) or model.config.activation != "gelu":
+        return None
+    if model.device.type != "cpu":
         return None
     return PackedDistilBert(model)
 
 
+def _own(weight: torch.Tensor) -> torch.Tensor:
+    """A copy: what was loaded is a view of the file, all of which it would keep in memory."""
+    return weight.detach().clone()
+
+
 def _put_back(found: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
     answers = torch.empty_like(found)
-    answers[torch.tensor(order, device=found.device)] = found
+    answers[torch.tensor(order)] = found
     return answers

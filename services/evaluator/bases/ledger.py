@@ -14,14 +14,12 @@ class BaseLedger:
 
     Attributes:
         base: The adapted base that later trainings may start from; None: the configured base.
-        parent: The newest version that was not rejected: the next adaptation goes on from it, accepted or not.
         settled_versions: All versions with an entry: a base is judged once.
         latest: The latest entry.
     """
 
     number: int = 0
     base: str | None = None
-    parent: str | None = None
     settled_versions: frozenset[str] = frozenset()
     decided_windows: frozenset[str] = frozenset()
     latest: BaseDecision | None = None
@@ -39,8 +37,8 @@ class BaseLedger:
 
     @property
     def needed_versions(self) -> frozenset[str]:
-        """The base in use, and the one that the next adaptation goes on from."""
-        return frozenset(version for version in (self.base, self.parent) if version is not None)
+        """The base in use: trainings may start from it, and the next adaptation goes on from it."""
+        return frozenset() if self.base is None else frozenset([self.base])
 
     def has_decided(self, window_id: str, version: str | None) -> bool:
         """Whether the window or the version already has an entry; a second candidate of a window is ignored."""
@@ -58,11 +56,9 @@ class BaseLedger:
                 f"{contradiction}; somebody else wrote to the ledger, or entries are lost"
             )
         version = decision.version
-        stands = version is not None and decision.verdict is not Verdict.REJECT
         return type(self)(
             number=decision.number,
             base=decision.base_after,
-            parent=version if stands else self.parent,
             settled_versions=self.settled_versions | (frozenset() if version is None else {version}),
             decided_windows=self.decided_windows | {decision.window_id},
             latest=decision,

@@ -50,7 +50,7 @@ def headline(decision: BaseDecision) -> str:
         case Verdict.UNDECIDED:
             return (
                 f"{this} is undecided: the held-out reviews cannot tell whether it is better. "
-                f"{before.capitalize()} stays in use; the next adaptation goes on from the undecided one."
+                f"{before.capitalize()} stays in use; the next adaptation learns these texts again."
             )
 
 

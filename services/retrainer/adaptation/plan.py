@@ -1,6 +1,7 @@
 """What one domain adaptation is to do, written down before it starts. Pure."""
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -15,6 +16,7 @@ from services.retrainer.plan import (
     plan_seed,
     replayed,
 )
+from services.retrainer.replay import even_shares
 from shared.events import ClosedWindow, Side, UnlabeledWindow
 from shared.settings import Settings
 from shared.training_settings import AdaptationSettings, LabelQualitySettings, TrainingSettings
@@ -80,17 +82,23 @@ def _alone(training: TrainingSettings, **changes: object) -> TrainingSettings:
     return training.model_copy(update={"processes": 1, **changes})
 
 
-def wanted_text(
-    windows: Sequence[UnlabeledWindow], unsettled: Sequence[UnlabeledWindow], adaptation: AdaptationSettings
-) -> int:
-    """Rows of earlier windows to learn again: the settings' share of the new ones, and what is in no base yet."""
-    return round(adaptation.replay_share * _train_rows(windows)) + min(
-        _train_rows(unsettled), adaptation.unsettled_rows
-    )
+def text_quotas(
+    windows: Sequence[UnlabeledWindow],
+    earlier: Mapping[str, UnlabeledWindow],
+    unsettled: Collection[str],
+    adaptation: AdaptationSettings,
+    chance: random.Random,
+) -> dict[str, int]:
+    """Rows to learn again, by id of an earlier window.
 
-
-def _train_rows(windows: Sequence[UnlabeledWindow]) -> int:
-    return sum(window.sides.get(Side.TRAIN, 0) for window in windows)
+    Unsettled windows give all they have, up to the setting's bound; the others the setting's share of the new rows.
+    """
+    new = sum(window.sides.get(Side.TRAIN, 0) for window in windows)
+    rows = {window_id: window.sides.get(Side.TRAIN, 0) for window_id, window in earlier.items()}
+    again = {window_id: count for window_id, count in rows.items() if window_id in unsettled}
+    others = {window_id: count for window_id, count in rows.items() if window_id not in unsettled}
+    replay = even_shares(others, round(adaptation.replay_share * new), chance)
+    return replay | even_shares(again, adaptation.unsettled_rows, chance)
 
 
 def make_adaptation_plan(

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import structlog
 
 from services.retrainer.adaptation.folder import PROBE, TRAIN, VALIDATION, AdaptationFolder, TextRow
-from services.retrainer.adaptation.plan import AdaptationPlan, TextWindow, make_adaptation_plan, wanted_text
+from services.retrainer.adaptation.plan import AdaptationPlan, TextWindow, make_adaptation_plan, text_quotas
 from services.retrainer.adaptation.selection import newest_offsets, probe_windows
 from services.retrainer.history import History
 from services.retrainer.machine import Machine
 from services.retrainer.parents import ADAPTED_FROM, Parents
 from services.retrainer.plan import DecisionWait, ParentVersion, ReplayedWindow, StartPoint, plan_seed
-from services.retrainer.replay import even_shares, sample
+from services.retrainer.replay import sample
 from services.retrainer.runs import JobSetup, Runs, TrainingRow
 from shared.archive import Archive
 from shared.errors import SnapshotError
@@ -55,10 +55,13 @@ class AdaptationPreparation:
         self, run: AdaptationFolder, windows: Sequence[UnlabeledWindow], history: History, wait: DecisionWait
     ) -> AdaptationPlan:
         earlier = history.bases.earlier_than(windows[0])
-        wanted = wanted_text(windows, history.bases.unsettled(), self._settings.adaptation)
+        seed = plan_seed(self._settings.training.seed, windows[-1].sequence)
+        unsettled = {window.window_id for window in history.bases.unsettled(self._machine.base_digest)}
+        chance = random.Random(f"{seed}:quotas")
+        quotas = text_quotas(windows, earlier, unsettled, self._settings.adaptation, chance)
         plan = make_adaptation_plan(
             windows,
-            self._drawn(earlier, wanted, windows[-1].sequence),
+            self._drawn(earlier, quotas, seed),
             earlier,
             self._probe(history),
             start=self._start(history),
@@ -83,11 +86,11 @@ class AdaptationPreparation:
             parents=self._parents.at_hand(named),
         )
 
-    def _drawn(self, earlier: Mapping[str, UnlabeledWindow], wanted: int, sequence: int) -> dict[str, tuple[int, ...]]:
-        seed = plan_seed(self._settings.training.seed, sequence)
-        available = {window_id: window.sides.get(Side.TRAIN, 0) for window_id, window in earlier.items()}
+    def _drawn(
+        self, earlier: Mapping[str, UnlabeledWindow], quotas: Mapping[str, int], seed: int
+    ) -> dict[str, tuple[int, ...]]:
         drawn: dict[str, tuple[int, ...]] = {}
-        for window_id, count in even_shares(available, wanted, random.Random(f"{seed}:quotas")).items():
+        for window_id, count in quotas.items():
             rows = self._rows_of(window_id, earlier[window_id].snapshot)
             if offsets := sample(window_id, [offset for offset, side, _ in rows if side is Side.TRAIN], count, seed):
                 drawn[window_id] = offsets

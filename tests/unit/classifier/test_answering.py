@@ -1,8 +1,13 @@
 """What only answers says what the model says, without padding where the model is a DistilBERT."""
 
+import gc
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,12 +15,15 @@ from hypothesis import strategies as st
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from shared.classifier.answering import AnsweringClassifier
-from shared.classifier.linear import answering_linear
+from shared.classifier.calibration import head_of
+from shared.classifier.linear import Linear, answering_linear, plain
 from shared.classifier.model import Classifier, new_classifier
-from shared.classifier.packed import PackedDistilBert, packed
+from shared.classifier.packed import PackedDistilBert, full_packs, packed
 from shared.classifier.precision import supports_bf16
 
-WITHIN = 1e-4
+# Of logits of a size that decides something: float32 knows seven digits.
+WITHIN = 1e-5
+SPREAD = 30.0
 TEXTS = st.lists(st.integers(0, 140).map(lambda words: "good film " * (words // 2)), min_size=1, max_size=14)
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=100).map(lambda found: np.array(found, np.int32))
 
@@ -31,12 +39,20 @@ def test_logits_are_the_models_whatever_lengths_company_and_order(
     np.testing.assert_allclose(backwards, answering.predict(texts, budget).logits, atol=1e-5)
 
 
-def test_a_model_of_real_size_answers_the_same(bundled_base: Path) -> None:
+@pytest.fixture(scope="module")
+def opinionated(bundled_base: Path) -> Classifier:
+    """Of real size, with logits that differ by some points from text to text."""
     classifier = new_classifier(bundled_base, ("negative", "positive"), seed=1)
+    with torch.no_grad():
+        head_of(classifier.model).weight.mul_(SPREAD)
+    return classifier
+
+
+def test_a_model_of_real_size_answers_the_same(opinionated: Classifier) -> None:
     texts = ["A three-hour master class.", "Dull.", "it was fine, " * 60, "bad " * 700, ""]
-    answering = AnsweringClassifier(classifier)
-    mine, its = answering.predict(texts), classifier.predict(texts)
-    np.testing.assert_allclose(mine.logits, its.logits, atol=WITHIN)
+    mine, its = AnsweringClassifier(opinionated).predict(texts), opinionated.predict(texts)
+    assert np.ptp(its.logits[:, 0]) > 0.5
+    np.testing.assert_allclose(mine.logits, its.logits, atol=10 * WITHIN)
     assert (mine.tokens == its.tokens).all()
     assert (mine.truncated == its.truncated).all()
 
@@ -63,7 +79,7 @@ def test_no_texts_give_no_answers(answering: AnsweringClassifier) -> None:
 
 @given(LENGTHS, st.integers(1, 2000))
 def test_a_pack_holds_as_many_tokens_as_the_budget_lets(lengths: np.ndarray, budget: int) -> None:
-    batches = PackedDistilBert.batches(None, lengths, budget)  # type: ignore[arg-type]
+    batches = full_packs(lengths, budget)
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch, following in zip(batches, [*batches[1:], None], strict=True):
         tokens = int(lengths[batch].sum())
@@ -83,21 +99,55 @@ def test_a_model_of_another_kind_is_computed_as_its_library_does(tiny: Classifie
     np.testing.assert_allclose(AnsweringClassifier.load(tmp_path).predict(texts).logits, expected, atol=1e-5)
 
 
+def test_layers_meet_few_numbers_of_rows_whatever_comes(answering: AnsweringClassifier) -> None:
+    """oneDNN keeps code for each of them, in all some megabytes for a total of tokens."""
+    met: set[int] = set()
+    body: Any = packed_body(answering)
+    layer = body._blocks[0].read
+
+    def read(rows: torch.Tensor) -> torch.Tensor:
+        met.add(len(rows))
+        return layer(rows)
+
+    body._blocks[0] = replace(body._blocks[0], read=read)
+    try:
+        for words in range(1, 120):
+            answering.predict(["good " * words, "bad"])
+    finally:
+        body._blocks[0] = replace(body._blocks[0], read=layer)
+    assert met == {64, 128}
+
+
+def packed_body(answering: AnsweringClassifier) -> PackedDistilBert:
+    body = answering._body
+    assert isinstance(body, PackedDistilBert)
+    return body
+
+
+@pytest.mark.parametrize("layer", [answering_linear, lambda *args, gelu: plain(*args, gelu)])
 @pytest.mark.parametrize("gelu", [False, True])
-def test_a_linear_layer_is_torchs_own_to_rounding(gelu: bool) -> None:
+def test_a_linear_layer_is_torchs_own_to_rounding(layer: Callable[..., Linear], gelu: bool) -> None:
     torch.manual_seed(0)
     weight, bias, rows = torch.randn(48, 32), torch.randn(48), torch.randn(7, 32)
     expected = torch.nn.functional.linear(rows, weight, bias)
     expected = torch.nn.functional.gelu(expected) if gelu else expected
-    torch.testing.assert_close(answering_linear(weight, bias, gelu=gelu)(rows), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(layer(weight, bias, gelu=gelu)(rows), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.skipif(not supports_bf16("cpu"), reason="this CPU has no bf16 instructions")
-def test_in_bf16_the_scores_are_close(bundled_base: Path, tmp_path: Path) -> None:
-    classifier = new_classifier(bundled_base, ("negative", "positive"), seed=1)
-    classifier.save(tmp_path)
+def test_in_bf16_the_scores_are_close(opinionated: Classifier, tmp_path: Path) -> None:
+    opinionated.save(tmp_path)
     texts = [f"number {number} of the films that I saw" for number in range(40)]
     exact, rough = (
         AnsweringClassifier.load(tmp_path, precision=precision).predict(texts) for precision in ("fp32", "bf16")
     )
+    assert np.ptp(exact.probabilities[:, 0]) > 0.1
     assert np.abs(exact.probabilities - rough.probabilities).max() < 0.02
+
+
+def test_of_what_was_loaded_no_file_stays_in_memory(opinionated: Classifier, tmp_path: Path) -> None:
+    opinionated.save(tmp_path)
+    answering = AnsweringClassifier.load(tmp_path)
+    gc.collect()
+    assert not [each for each in psutil.Process().memory_maps() if str(tmp_path) in each.path]
+    assert len(answering.predict(["fine"])) == 1

@@ -42,15 +42,22 @@ def test_texts_of_undecided_bases_are_unsettled_until_a_base_is_accepted() -> No
     windows = [unlabeled_window(sequence) for sequence in range(4)]
     first, second = look(0, "1", Verdict.UNDECIDED), look(1, "2", Verdict.REJECT)
     third, fourth = look(2, "3", Verdict.UNDECIDED), look(3, "4", Verdict.PROMOTE, "4")
-    assert [window.sequence for window in bases(*windows, *first, *second, *third).unsettled()] == [0, 2]
-    assert bases(*windows, *first, *second, *third, *fourth).unsettled() == ()
+    assert [window.sequence for window in bases(*windows, *first, *second, *third).unsettled(SHA)] == [0, 2]
+    assert bases(*windows, *first, *second, *third, *fourth).unsettled(SHA) == ()
+
+
+def test_texts_of_a_line_that_began_with_another_base_are_no_business_of_this_one() -> None:
+    made = bases(
+        unlabeled_window(0), base_candidate(0, "1", root=OTHER), base_decision(0, "1", Verdict.UNDECIDED, None)
+    )
+    assert (made.unsettled(SHA), made.unsettled(OTHER)) == ((), (unlabeled_window(0),))
 
 
 def test_a_candidate_without_its_decision_is_undecided() -> None:
     made = bases(unlabeled_window(0), base_candidate(0, "1"))
-    assert (made.undecided(), made.unsettled()) == (text_id(0), ())
+    assert (made.undecided(), made.unsettled(SHA)) == (text_id(0), ())
     made.observe(base_decision(0, "1", Verdict.UNDECIDED, None))
-    assert (made.undecided(), made.unsettled()) == (None, (unlabeled_window(0),))
+    assert (made.undecided(), made.unsettled(SHA)) == (None, (unlabeled_window(0),))
 
 
 def test_the_base_in_use_is_what_the_last_decision_left() -> None:

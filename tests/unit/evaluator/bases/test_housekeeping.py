@@ -13,7 +13,7 @@ from shared.exam import EXAM_FOLDER
 from shared.registry import DELETED
 from tests.unit.evaluator.bases.builders import base_decision
 
-# 1 is in use, 3 is what the next adaptation goes on from; 7 waits for its decision.
+# 1 is in use; 7 waits for its decision.
 LEDGER = BaseLedger.of(
     [
         base_decision(1, Verdict.PROMOTE, "1"),
@@ -69,8 +69,8 @@ def tidied(store: Store, keep: int = 2) -> list[str]:
 
 def test_exams_of_decided_bases_go_once_and_weights_nobody_needs() -> None:
     store = Store()
-    assert tidied(store) == [*(f"run-{number}" for number in (6, 5, 4, 3, 2, 1)), "2", "4", "5"]
-    assert tidied(store)[9:] == []
+    assert tidied(store) == [*(f"run-{number}" for number in (6, 5, 4, 3, 2, 1)), "2", "3", "4", "5"]
+    assert tidied(store)[10:] == []
 
 
 def test_one_thing_goes_a_step() -> None:
@@ -93,7 +93,7 @@ def test_what_a_crash_left_is_found_by_its_missing_tag() -> None:
 )
 def test_an_exam_that_cannot_be_deleted_is_left_and_the_rest_goes(failure: Exception) -> None:
     store = Store("run-5", failure)
-    assert tidied(store) == [*(f"run-{number}" for number in (6, 4, 3, 2, 1)), "2", "4", "5"]
+    assert tidied(store) == [*(f"run-{number}" for number in (6, 4, 3, 2, 1)), "2", "3", "4", "5"]
 
 
 def test_a_registry_that_is_away_is_left_alone() -> None:

@@ -27,15 +27,13 @@ def test_only_an_accepted_base_comes_into_use() -> None:
     assert ledger(ACCEPTED, base_decision(2, Verdict.PROMOTE, "2", "1")).base == "2"
 
 
-def test_the_next_adaptation_goes_on_from_the_newest_that_was_not_rejected() -> None:
-    assert ledger(ACCEPTED, REJECTED.model_copy(update={"number": 2})).parent == "1"
-    assert ledger(ACCEPTED, UNDECIDED, REJECTED).parent == "2"
-    assert ledger(ACCEPTED, UNDECIDED, REJECTED).needed_versions == {"1", "2"}
+def test_only_the_base_in_use_is_needed_any_more() -> None:
+    assert ledger(ACCEPTED, UNDECIDED, REJECTED).needed_versions == {"1"}
 
 
 def test_an_adaptation_that_failed_is_an_entry_without_version() -> None:
     found = ledger(ACCEPTED, base_decision(2, Verdict.REJECT, None, "1"))
-    assert (found.base, found.parent, found.settled_versions) == ("1", "1", {"1"})
+    assert (found.base, found.settled_versions) == ("1", {"1"})
     assert found.has_decided(text_window_id(2), None)
 
 

@@ -1,8 +1,9 @@
+import random
 from pathlib import Path
 
 import pytest
 
-from services.retrainer.adaptation.plan import AdaptationPlan, make_adaptation_plan, wanted_text
+from services.retrainer.adaptation.plan import AdaptationPlan, make_adaptation_plan, text_quotas
 from services.retrainer.plan import DecisionWait, Hardware, StartPoint
 from shared.settings import Settings, load_settings
 from shared.training_settings import AdaptationSettings, TrainingSettings
@@ -60,12 +61,19 @@ def test_head_body_and_probe_are_trained_as_their_settings_say(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("share", "rows"), [(0.0, 0), (0.5, 75), (2.0, 300)])
-def test_earlier_texts_are_wanted_by_their_share_of_the_new_ones(share: float, rows: int) -> None:
-    windows = [unlabeled_window(0, train=100), unlabeled_window(1, train=50)]
-    assert wanted_text(windows, (), AdaptationSettings(replay_share=share)) == rows
+def test_earlier_texts_are_learned_again_by_their_share_of_the_new_ones(share: float, rows: int) -> None:
+    new = [unlabeled_window(2, train=100), unlabeled_window(3, train=50)]
+    earlier = {text_id(number): unlabeled_window(number, train=200) for number in range(2)}
+    quotas = text_quotas(new, earlier, (), AdaptationSettings(replay_share=share), random.Random(1))
+    assert sum(quotas.values()) == rows
 
 
-def test_texts_that_are_in_no_base_yet_are_wanted_besides_up_to_a_bound() -> None:
-    new, unsettled = [unlabeled_window(2, train=100)], [unlabeled_window(0, train=80), unlabeled_window(1, train=40)]
-    assert wanted_text(new, unsettled, AdaptationSettings(replay_share=0.5)) == 170
-    assert wanted_text(new, unsettled, AdaptationSettings(replay_share=0.5, unsettled_rows=30)) == 80
+@pytest.mark.parametrize(("bound", "again"), [(5000, 120), (30, 30)])
+def test_texts_of_undecided_bases_are_learned_again_besides_up_to_a_bound(bound: int, again: int) -> None:
+    """Whole, however many windows the base in use has learned."""
+    earlier = {text_id(number): unlabeled_window(number, train=60) for number in range(20)}
+    unsettled = {text_id(3), text_id(19)}
+    adaptation = AdaptationSettings(replay_share=0.5, unsettled_rows=bound)
+    quotas = text_quotas([unlabeled_window(20, train=100)], earlier, unsettled, adaptation, random.Random(1))
+    assert sum(quotas.get(window_id, 0) for window_id in unsettled) == again
+    assert sum(quotas.values()) == again + 50

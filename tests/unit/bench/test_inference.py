@@ -1,0 +1,71 @@
+"""The bench on a tiny model: every contestant answers the same texts, and ours as the pipeline does."""
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench import inference
+from bench.inference import LONG_WORDS, PEER, SHORT_WORDS, Measured, packaged_texts, summarise, texts_in_folder
+from deploy.setup.datasets import ROTTEN_TOMATOES
+from tests.models import tiny_classifier
+
+OURS = "packed, fp32"
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before() -> Any:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def measured(name: str, number: int, processor_seconds: float, labels_agree: float) -> Measured:
+    return Measured(
+        "m", "short", name, number, 1 / processor_seconds, processor_seconds, labels_agree, 1 - labels_agree
+    )
+
+
+def test_ratios_are_of_the_same_round_and_agreement_is_the_worst() -> None:
+    peer = [measured(PEER, 1, 10, 1), measured(PEER, 2, 40, 1), measured(PEER, 3, 12, 1)]
+    own = [measured(OURS, 1, 5, 1), measured(OURS, 2, 10, 0.9), measured(OURS, 3, 4, 1)]
+    _, ours = summarise([*peer, *own], PEER)
+    assert (ours.ratio, ours.processor_seconds, ours.labels_agree) == (3.0, 5, 0.9)
+    assert ours.largest_difference == pytest.approx(0.1)
+
+
+def test_packaged_texts_are_short_and_long() -> None:
+    if not ROTTEN_TOMATOES.is_whole():
+        pytest.skip("the packaged data set is not set up")
+    texts = packaged_texts(40)
+    assert [len(each) for each in texts.values()] == [40, 10]
+    assert min(len(text.split()) for text in texts["long"]) >= LONG_WORDS
+
+
+def test_reviews_of_a_folder_come_from_all_its_files(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        rows = [{"text": " ".join([name] * words)} for words in (3, 5, 50, 120)]
+        with gzip.open(tmp_path / f"{name}.jsonl.gz", "wt") as lines:
+            lines.writelines(json.dumps(row) + "\n" for row in rows)
+    texts = texts_in_folder(tmp_path, 8)
+    assert {text[0] for text in texts["short"]} == {text[0] for text in texts["long"]} == {"a", "b"}
+    assert max(len(text.split()) for text in texts["short"]) <= SHORT_WORDS
+
+
+def test_every_contestant_answers_and_ours_as_the_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, picture = tmp_path / "report.json", tmp_path / "picture.png"
+    folder = tiny_classifier(tmp_path / "tiny")
+    monkeypatch.setattr(inference, "models", lambda *args: {"tiny": folder})
+    monkeypatch.setattr(
+        inference, "packaged_texts", lambda count: {"short": ["fine", "dull"] * 9, "long": ["good " * 90]}
+    )
+    monkeypatch.setattr("sys.argv", ["inference", "--quick", "--json", str(target), "--picture", str(picture)])
+    inference.main()
+    found = json.loads(target.read_text())["contestants"]
+    assert found[0]["name"] == found[len(found) // 2]["name"] == PEER
+    (short, long) = (each for each in found if each["name"] == OURS)
+    assert max(short["largest_difference"], long["largest_difference"]) < 1e-4
+    assert picture.stat().st_size > 0
