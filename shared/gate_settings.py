@@ -64,6 +64,11 @@ class SlicesTermSettings(Section):
     margin: float = Field(0.02, ge=0, lt=1, description="Accuracy that a slice may be seen to lose.")
     alpha: float = Field(0.05, gt=0, lt=1, description="Chance of a veto for nothing, over all slices together.")
     required: tuple[str, ...] = Field((), description="Slices, as KIND:VALUE, that must be there with enough rows.")
+    level_classes: bool = Field(
+        True,
+        description="A class may lose while the challenger answers it no worse than the champion its worst class. "
+        "False: a class is a slice like any other.",
+    )
 
 
 class ErasTermSettings(Section):

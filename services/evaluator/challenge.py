@@ -38,6 +38,7 @@ class Challenge:
         anchor: Against the anchor on the same rows; None: there is no anchor.
         baseline: Against the generic baseline on the same rows.
         slices: Slice -> the flips within it.
+        recalls: Slice -> the champion's accuracy within it, of the slices that are classes.
         eras: Era -> the flips on its frozen rows.
         losses: Champion's and challenger's Brier losses on the deciding rows.
         size_ratio: Challenger's bytes per byte of the champion.
@@ -52,6 +53,7 @@ class Challenge:
     anchor: Flips | None = None
     baseline: Flips | None = None
     slices: Mapping[str, Flips] | None = None
+    recalls: Mapping[str, float] = field(default_factory=dict)
     eras: Mapping[str, Flips] | None = None
     losses: BrierLosses | None = None
     size_ratio: float | None = None

@@ -152,6 +152,7 @@ def _other_numbers(challenge: Challenge) -> dict[str, float]:
     """What the other terms were judged on; nothing for what was not measured."""
     numbers = {
         **_parts("slice", challenge.slices or {}),
+        **{f"slice/{name}/champion": recall for name, recall in challenge.recalls.items()},
         **_parts("era", challenge.eras or {}),
         **(_counts("anchor/", challenge.anchor) if challenge.anchor else {}),
         **(_counts("baseline/", challenge.baseline) if challenge.baseline else {}),

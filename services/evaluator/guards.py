@@ -88,6 +88,18 @@ def slice_veto(slices: Mapping[str, Flips], margin: float, alpha: float) -> Slic
     )
 
 
+def level_classes(slices: Mapping[str, Flips], recalls: Mapping[str, float]) -> frozenset[str]:
+    """Classes that the challenger answers no worse than the champion its worst one.
+
+    A champion that leans to one class is right on that class too often to be replaced by anything that leans less: what
+    the other class gains is then taken from this one. That is no harm while no class falls below the lowest level that
+    there was.
+    Args: recalls: Slice of a class -> the champion's accuracy within it.
+    """
+    lowest = min(recalls.values(), default=math.nan)
+    return frozenset(name for name, recall in recalls.items() if recall + slices[name].delta >= lowest)
+
+
 def tarone(discordant: Sequence[int], alpha: float) -> int:
     """The smallest k >= 1 for which at most k slices can reach alpha / k, by their numbers of discordant rows."""
     lowest = [lowest_p(rows) for rows in discordant]

@@ -23,6 +23,8 @@ from shared.gate_settings import (
 from shared.language import identify
 
 OTHER, UNKNOWN = "other", "unknown"
+CLASSES = f"{LabelSlicesSettings().kind}:"
+"""How the name of a slice begins that is a class."""
 
 # A slice's name becomes part of a metric's name, and sources are whatever people wrote.
 _UNFIT = re.compile(r"[^\w.\- ]")

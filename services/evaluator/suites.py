@@ -12,6 +12,7 @@ from services.evaluator.exam import ANCHOR, BASELINE, CHALLENGER, CHAMPION, Bool
 from services.evaluator.gate import Challenge, ProbeResult, Ruling, decide
 from services.evaluator.guards import BrierLosses
 from services.evaluator.quarantine import QuarantineVerdict, Tally, quarantine_verdict
+from services.evaluator.slices import CLASSES
 from shared.settings import GateSettings
 
 FRESH, POOL, ERA = "fresh", "pool", "era"
@@ -79,6 +80,11 @@ def _against_champion(exam: Exam, measured: Measured, role: str, rows: BoolArray
         is_anchor=exam.anchor is None,
         baseline=_flips(measured, BASELINE, role, rows),
         slices={name: _flips(measured, CHAMPION, role, rows & part) for name, part in measured.slices.items()},
+        recalls={
+            name: float(measured.right[CHAMPION][rows & part].mean())
+            for name, part in measured.slices.items()
+            if name.startswith(CLASSES) and (rows & part).any()
+        },
         eras={name: _flips(measured, CHAMPION, role, part) for name, part in exam.eras.items()},
         losses=_losses(measured, CHAMPION, role, rows),
         size_ratio=_ratio(measured.sizes, role),

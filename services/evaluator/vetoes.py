@@ -7,7 +7,7 @@ from typing import assert_never
 
 from services.evaluator.challenge import Challenge
 from services.evaluator.comparison import Flips
-from services.evaluator.guards import SliceVerdict, brier_veto, flip_veto, slice_veto
+from services.evaluator.guards import SliceVerdict, brier_veto, flip_veto, level_classes, slice_veto
 from shared.events import Outcome, TermResult
 from shared.gate_settings import (
     BrierTermSettings,
@@ -49,7 +49,8 @@ def _slices(term: SlicesTermSettings, challenge: Challenge) -> TermResult:
         return _against_baseline(term)
     if challenge.slices is None:
         return _unjudged(term, Outcome.UNDECIDED, "the slices were not compared")
-    return _Parts(term, challenge.slices, "slices", frozenset(term.required)).result()
+    level = level_classes(challenge.slices, challenge.recalls) if term.level_classes else frozenset()
+    return _Parts(term, challenge.slices, "slices", frozenset(term.required), level).result()
 
 
 def _eras(term: ErasTermSettings, challenge: Challenge) -> TermResult:
@@ -68,6 +69,7 @@ class _Parts:
     flips: Mapping[str, Flips]
     what: str
     required: frozenset[str]
+    level: frozenset[str] = frozenset()
 
     def result(self) -> TermResult:
         verdict = slice_veto(self.flips, self.term.margin, self.term.alpha)
@@ -86,14 +88,17 @@ class _Parts:
         seeing = self.flips.keys() - set(verdict.blind)
         missing = sorted(self.required - seeing)
         lost = f"more than {100 * self.term.margin:g} points worse"
-        if verdict.vetoed:
-            return Outcome.FAIL, f"proven {lost}: {_listed(tuple(map(self._said, verdict.vetoed)))}"
+        if vetoed := [name for name in verdict.vetoed if name not in self.level]:
+            return Outcome.FAIL, f"proven {lost}: {_listed(tuple(map(self._said, vetoed)))}"
         if missing:
             return Outcome.UNDECIDED, f"required, and missing or with too few rows: {_listed(tuple(missing))}"
         if not seeing:
             return Outcome.NOT_APPLICABLE, f"none of {len(self.flips)} {self.what} has rows enough to be judged"
         drops = [verdict.visible[name] for name in seeing]
         seen = f"drops of {100 * min(drops):.0f} to {100 * max(drops):.0f} points would be seen 4 times in 5"
+        if verdict.vetoed:
+            level = f"{_listed(tuple(map(self._said, verdict.vetoed)))}, yet no class below the champion's worst"
+            return Outcome.PASS, f"proven {lost}: {level}; {seen}"
         return Outcome.PASS, f"none of {len(seeing)} {self.what} proven {lost}; {seen}"
 
     def _said(self, name: str) -> str:

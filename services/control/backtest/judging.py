@@ -12,7 +12,7 @@ from services.evaluator.gate import Ruling, decide
 from services.evaluator.guards import BrierLosses, brier_losses
 from services.evaluator.pool import HeldOutRow
 from services.evaluator.quarantine import Tally, quarantine_verdict
-from services.evaluator.slices import slices_of
+from services.evaluator.slices import CLASSES, slices_of
 from shared.archive import WindowRow
 from shared.settings import GateSettings
 
@@ -76,6 +76,10 @@ class Sitting:
         )
 
     def _against_champion(self, challenger: str, rows: Rows) -> Challenge:
+        parts = {
+            name: [rows[place] for place in np.flatnonzero(members).tolist()]
+            for name, members in slices_of(rows, self.labels, self.gate.slices).items()
+        }
         return Challenge(
             probe=_probed(rows),
             flips=self.flips(self.champion, challenger, rows),
@@ -83,9 +87,11 @@ class Sitting:
             anchor=self.flips(self.anchor, challenger, rows) if self.anchor != self.champion else None,
             is_anchor=self.anchor == self.champion,
             baseline=self.flips(BASELINE, challenger, rows),
-            slices={
-                name: self.flips(self.champion, challenger, [rows[place] for place in np.flatnonzero(members).tolist()])
-                for name, members in slices_of(rows, self.labels, self.gate.slices).items()
+            slices={name: self.flips(self.champion, challenger, part) for name, part in parts.items()},
+            recalls={
+                name: float(right(self.ask(self.champion, part), part).mean())
+                for name, part in parts.items()
+                if name.startswith(CLASSES)
             },
             eras={name: self.flips(self.champion, challenger, frozen) for name, frozen in self.eras.items()},
             losses=self._losses(challenger, rows),

@@ -165,6 +165,19 @@ def test_a_promotion_is_stopped_by_a_slice_that_got_worse() -> None:
     assert any("source:shop" in reason for reason in ruling.reasons)
 
 
+@pytest.mark.parametrize(("worst", "verdict"), [(0.6, Verdict.PROMOTE), (0.78, Verdict.REJECT)])
+def test_a_class_may_pay_for_another_while_it_stays_above_the_champions_worst(worst: float, verdict: Verdict) -> None:
+    negative = TWO_WINDOWS.everywhere & (np.arange(1200) % 2 == 0)
+    slices = {"label:negative": negative, "label:positive": ~negative}
+    champion = np.where(negative, answers(TWO_WINDOWS, 0.9, 0.9), answers(TWO_WINDOWS, worst, worst))
+    challenger = np.where(negative, answers(TWO_WINDOWS, 0.76, 0.76), answers(TWO_WINDOWS, 0.99, 0.99))
+    answered = measured({CHAMPION: champion, CHALLENGER: challenger}, slices=slices)
+    ruling = weigh(TWO_WINDOWS, answered, GateSettings()).rulings[CHALLENGER]
+    assert ruling.verdict is verdict
+    assert ruling.numbers["slice/label:negative/champion"] == pytest.approx(0.9)
+    assert ruling.numbers["slice/label:positive/champion"] == pytest.approx(worst)
+
+
 def test_a_slow_slide_is_stopped_by_the_anchor() -> None:
     """Safe against the champion, which is itself below the anchor."""
     sitting = exam([0, 1], rows_each=600, newest=1, anchor=Model("0", "f" * 64), since_promotion=TWO_WINDOWS.fresh)

@@ -65,6 +65,38 @@ def test_a_required_slice_must_be_there_and_not_blind() -> None:
     assert judge_veto(term, challenge(BETTER, slices={"a": LOST})).outcome is Outcome.FAIL
 
 
+LEANING = {"label:negative": Flips(20, 60, 520), "label:positive": Flips(120, 20, 460)}
+
+
+def test_a_class_may_pay_for_another_while_it_stays_above_the_champions_worst() -> None:
+    """A champion that leans to one class could be replaced by nothing else."""
+    recalls = {"label:negative": 0.92, "label:positive": 0.65}
+    result = judge_veto(SlicesTermSettings(), challenge(BETTER, slices=LEANING, recalls=recalls))
+    assert result.outcome is Outcome.PASS
+    assert "label:negative (20 wins, 60 losses in 600 rows), yet no class below the champion's worst" in result.detail
+    strict = SlicesTermSettings(level_classes=False)
+    assert judge_veto(strict, challenge(BETTER, slices=LEANING, recalls=recalls)).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    "recalls",
+    [
+        {"label:negative": 0.70, "label:positive": 0.65},  # falls to .633
+        {"label:negative": 0.65, "label:positive": 0.92},  # was the worst itself
+        {},
+    ],
+)
+def test_a_class_that_falls_below_the_champions_worst_is_a_veto(recalls: dict[str, float]) -> None:
+    result = judge_veto(SlicesTermSettings(), challenge(BETTER, slices=LEANING, recalls=recalls))
+    assert result.outcome is Outcome.FAIL
+
+
+def test_no_class_spares_another_kind_of_slice() -> None:
+    slices, recalls = LEANING | {"source:shop": LOST}, {"label:negative": 0.92, "label:positive": 0.65}
+    result = judge_veto(SlicesTermSettings(), challenge(BETTER, slices=slices, recalls=recalls))
+    assert (result.outcome, "label" in result.detail) == (Outcome.FAIL, False)
+
+
 def test_many_names_are_counted_not_listed() -> None:
     blind = {f"source:{place:02}": BLIND for place in range(9)}
     assert judge_veto(SlicesTermSettings(), challenge(BETTER, slices=blind)).detail.endswith("source:04 and 4 more")
