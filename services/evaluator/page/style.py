@@ -35,7 +35,7 @@ figure { margin: 0; background: var(--shade); border: 1px solid var(--line); bor
 figure img { width: 100%; height: auto; background: #ffffff; border-radius: .3rem; }
 figcaption { font-size: .875rem; color: var(--soft); }
 .foreign { white-space: pre-wrap; overflow-wrap: anywhere; }
-.where { white-space: nowrap; } .named { min-width: 15rem; } .terms td:last-child { min-width: 15rem; }
+.where { white-space: nowrap; } .named { min-width: 12rem; } .terms td:last-child { min-width: 14rem; }
 .review { min-width: 18rem; max-width: 38rem; }
 .heat td { border: 2px solid var(--paper); }
 .chart { width: 100%; min-width: 38rem; max-width: 52rem; height: auto; font-size: 13px; }
