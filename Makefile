@@ -26,9 +26,10 @@ format: setup  ## Put the code into the house's style
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# The longest files go first, so that the short ones fill the gaps at the end; tests wait more than they compute.
+# The longest files go first, so that the short ones fill the gaps at the end; tests wait more than they compute. Threads of
+# torch would wait for each other spinning, where four workers and their services share two cores.
 test: setup  ## Unit, integration and end-to-end tests
-	$(BIN)/pytest tests/e2e tests/integration tests/unit -m 'not slow and not chaos' -n 4 --dist loadfile --no-loadscope-reorder --durations 25 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/e2e tests/integration tests/unit -m 'not slow and not chaos' -n 4 --dist loadfile --no-loadscope-reorder --durations 25 $(ARGS)
 
 chaos: setup  ## Kill every service and the broker under load, then audit; all slow tests
 	$(BIN)/pytest tests/chaos tests/integration tests/e2e tests/unit -m 'slow or chaos' $(ARGS)

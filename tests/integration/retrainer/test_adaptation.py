@@ -229,6 +229,7 @@ def test_a_window_that_is_not_trainable_lets_the_adaptation_be(settings: Setting
     assert (stream.run_folder(texts) / "progress.jsonl").read_text().count("resumed_from") == 1
 
 
+@pytest.mark.slow
 def test_text_that_is_lost_fails_with_the_reason_and_the_next_window_goes_on(stream: Stream) -> None:
     lost, sound = stream.texts(), stream.texts()
     stream.snapshot_file(lost).unlink()
