@@ -44,6 +44,8 @@ WEIGHT_SUFFIX = ".safetensors"
 POINTS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 VERSIONS_PER_PAGE = 1000
+# As SQLite, PostgreSQL and MySQL say it.
+UNIQUENESS_BROKEN = ("UNIQUE constraint failed", "duplicate key value", "Duplicate entry")
 TOO_MANY_REQUESTS, REQUEST_TIMEOUT, SERVER_ERRORS = 429, 408, 500
 
 
@@ -369,10 +371,15 @@ def _registry_errors(doing: str) -> Iterator[None]:
 
 def _kind(error: Exception) -> type[RegistryUnavailableError | RegistryRefusedError]:
     status = _status(error)
-    if status >= SERVER_ERRORS or status in (TOO_MANY_REQUESTS, REQUEST_TIMEOUT):
+    if status >= SERVER_ERRORS or status in (TOO_MANY_REQUESTS, REQUEST_TIMEOUT) or _lost_a_race(error):
         return RegistryUnavailableError
     missing = isinstance(error, MlflowException) and error.error_code == "RESOURCE_DOES_NOT_EXIST"
     return MissingError if missing else RegistryRefusedError
+
+
+def _lost_a_race(error: Exception) -> bool:
+    """Whether another writer put the same tag in between MLflow's look and its insert, which it calls a bad request."""
+    return isinstance(error, MlflowException) and any(words in str(error) for words in UNIQUENESS_BROKEN)
 
 
 def _status(error: Exception) -> int:

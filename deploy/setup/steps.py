@@ -24,7 +24,8 @@ def install_uv() -> None:
 def install_packages() -> None:
     """Everything in the lock, with torch's CPU build where it is at hand, and the project itself in place."""
     options = pip_config.read()
-    install = (VENV_UV, "pip", "install", "--python", VENV_PYTHON)
+    # Compiled once: with PYTHONDONTWRITEBYTECODE, as in many containers, every process would else compile torch anew.
+    install = (VENV_UV, "pip", "install", "--compile-bytecode", "--python", VENV_PYTHON)
     env = pip_config.uv_environment(options)
     # The lock is complete; asked for dependencies too, uv would want a hash for a local build of torch.
     locked = (*install, "--no-deps", "--require-hashes", "-r")

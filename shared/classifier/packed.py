@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import DistilBertForSequenceClassification
 
 from shared.classifier.inference import Rows
 from shared.classifier.linear import Linear, answering_linear
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import DistilBertForSequenceClassification, PreTrainedModel
     from transformers.models.distilbert.modeling_distilbert import TransformerBlock
 
 
@@ -157,7 +156,7 @@ def full_packs(lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]
 class PackedDistilBert:
     """The weights of a classifier, laid out for answering; a `Body`."""
 
-    def __init__(self, model: DistilBertForSequenceClassification) -> None:
+    def __init__(self, model: "DistilBertForSequenceClassification") -> None:
         """Copies what it needs of the model, in the model's precision."""
         body: Any = model.distilbert
         embeddings = body.embeddings
@@ -210,6 +209,9 @@ def packed(model: "PreTrainedModel") -> PackedDistilBert | None:
 
     There, a call of attention for each length among the texts may cost more than the padding that it saves.
     """
+    # Imported late: whoever has such a model has paid the seconds that it takes.
+    from transformers import DistilBertForSequenceClassification
+
     if not isinstance(model, DistilBertForSequenceClassification) or model.config.activation != "gelu":
         return None
     if model.device.type != "cpu":

@@ -211,6 +211,15 @@ def test_of_two_registered_at_once_one_counts_and_the_other_is_tagged(
     assert [(version.version, version.is_duplicate) for version in registry.versions()] == [("2", True), ("1", False)]
 
 
+def test_several_may_set_the_same_tag_at_once(settings: Settings, registry: Registry) -> None:
+    version = bare_version(registry).version
+    for number in range(15):
+        at_once(lambda: Registry(settings).set_tags(version, {f"tag-{number}": "true"}), callers=4)  # noqa: B023
+    found = registry.version(version)
+    assert found is not None
+    assert {f"tag-{number}" for number in range(15)} <= found.tags.keys()
+
+
 def test_a_second_version_left_by_a_crash_is_tagged_by_whoever_comes_next(
     registry: Registry, settings: Settings, client: MlflowClient
 ) -> None:
