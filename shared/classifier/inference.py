@@ -52,22 +52,29 @@ class Encoder:
         return Encoded([encoding.ids for encoding in encodings], truncated)
 
 
-def plan_batches(lengths: Sequence[int] | NDArray[np.int32], token_budget: int) -> list[list[int]]:
-    """Groups row indices, longest first, so that rows x longest stays within the budget in every batch.
+def plan_batches(
+    lengths: Sequence[int] | NDArray[np.int32], token_budget: int, *, padded: bool = True
+) -> list[list[int]]:
+    """Groups row indices, longest first, so that the tokens of every batch stay within the budget.
 
     Every index appears exactly once; a row longer than the budget is a batch of its own.
+    Args: padded: each row counts as long as the longest of its batch.
 
     >>> plan_batches([3, 9, 4, 4], token_budget=10)
     [[1], [2, 3], [0]]
+    >>> plan_batches([3, 9, 4, 4], token_budget=11, padded=False)
+    [[1], [2, 3, 0]]
     """
     batches: list[list[int]] = []
-    width = 0
+    width = tokens = 0
     for index in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        if batches and width * (len(batches[-1]) + 1) <= token_budget:
+        length = int(lengths[index])
+        tokens += width if padded else length
+        if batches and tokens <= token_budget:
             batches[-1].append(index)
         else:
             batches.append([index])
-            width = int(lengths[index])
+            width = tokens = length
     return batches
 
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from shared.classifier.inference import Rows
+from shared.classifier.inference import Rows, plan_batches
 from shared.classifier.linear import Linear, answering_linear
 
 if TYPE_CHECKING:
@@ -136,23 +136,6 @@ def _attend(
     return taken
 
 
-def full_packs(lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]:
-    """Rows with at most so many tokens together, the longest first, since texts of one length are looked at in one go.
-
-    A text longer than the budget is a pack of its own.
-    """
-    packs: list[list[int]] = []
-    tokens = 0
-    for row in np.argsort(-lengths, kind="stable").tolist():
-        tokens += int(lengths[row])
-        if packs and tokens <= token_budget:
-            packs[-1].append(row)
-        else:
-            packs.append([row])
-            tokens = int(lengths[row])
-    return packs
-
-
 class PackedDistilBert:
     """The weights of a classifier, laid out for answering; a `Body`."""
 
@@ -174,8 +157,8 @@ class PackedDistilBert:
         return self._words.shape[1]
 
     def batches(self, lengths: NDArray[np.int32], token_budget: int) -> list[list[int]]:
-        """As `full_packs`."""
-        return full_packs(lengths, token_budget)
+        """The longest together, since texts of one length are looked at in one go."""
+        return plan_batches(lengths, token_budget, padded=False)
 
     def logits(self, rows: Rows) -> torch.Tensor:
         """(texts, labels) float32 of token ids, in their order."""

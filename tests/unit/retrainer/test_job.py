@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -31,6 +30,8 @@ from tests.models import tiny_classifier
 from tests.unit.retrainer.builders import SHA, rows, tiny_run
 from tests.unit.retrainer.interrupting import Interrupted, KillAt, weights
 
+pytestmark = pytest.mark.usefixtures("torch_as_before")
+
 SETTINGS = TrainingSettings(epochs=8, learning_rate=5e-3, checkpoint_steps=8, log_steps=2)
 ROWS = 96  # 6 steps an epoch
 STEPS = 48
@@ -39,14 +40,6 @@ STEPS = 48
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_before() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def made(folder: Path, cache: Path, settings: TrainingSettings = SETTINGS, held: int = 40) -> tuple[RunFolder, Plan]:

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from services.retrainer import job
 from services.retrainer.plan import ParentVersion, Plan, ReplayedWindow, StartPoint
@@ -21,6 +20,8 @@ from shared.training_settings import (
 from tests.models import tiny_classifier
 from tests.unit.retrainer.builders import SHA, rows, tiny_run, window_id
 from tests.unit.retrainer.interrupting import Interrupted, KillAt, weights
+
+pytestmark = pytest.mark.usefixtures("torch_as_before")
 
 NEW, OLD, HELD = 48, 24, 32
 BATCH, CHECKPOINT = 12, 3
@@ -43,14 +44,6 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shelf")
     tiny_classifier(folder / "parent", seed=4)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_before() -> Any:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def made(folder: Path, shelf: Path, way: str) -> tuple[RunFolder, Plan]:

@@ -1,6 +1,5 @@
 """The adaptation on a tiny base: real Trainer, real checkpoints, real files."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,8 @@ from tests.models import tiny_masked
 from tests.unit.retrainer.adaptation.builders import ADAPTATION, TRAINING, adaptation_run, texts
 from tests.unit.retrainer.interrupting import Interrupted
 
+pytestmark = pytest.mark.usefixtures("torch_as_before")
+
 HEAD_STEPS, BODY_STEPS, PROBE_STEPS = 12, 18, 6
 
 
@@ -43,14 +44,6 @@ class KillAfter(TrainerCallback):
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_before() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def done(run: AdaptationFolder, *callbacks: TrainerCallback) -> AdaptationResult:

@@ -4,12 +4,11 @@ import bz2
 import csv
 import io
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 
 from deploy.setup.datasets import ROTTEN_TOMATOES
 from services.retrainer.adaptation import job
@@ -26,7 +25,7 @@ from tests.unit.retrainer.adaptation.test_job import KillAfter
 from tests.unit.retrainer.builders import window_id
 from tests.unit.retrainer.interrupting import Interrupted
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.usefixtures("torch_as_before")]
 
 PLOTS, SNIPPETS, HELD_OUT, LABELLED = 200, 400, 150, 160
 LABELS = {"rotten": 0, "fresh": 1}
@@ -54,14 +53,6 @@ def real() -> RealText:
     for texts in (plots, snippets):
         random.Random(1).shuffle(texts)
     return RealText(plots, snippets)
-
-
-@pytest.fixture(autouse=True)
-def _torch_as_before() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def rows_of(texts: Sequence[str]) -> list[TextRow]:
