@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 from prometheus_client import CollectorRegistry
 
 from services.server.alias import promoted_alias
-from services.server.api.application import Parts, build_api
+from services.server.api.application import build_api
+from services.server.api.parts import Parts
 from services.server.engine import Engine
 from services.server.feedback import Feedback
 from services.server.follower import Follower

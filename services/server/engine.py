@@ -9,10 +9,24 @@ from services.server.batcher import Batcher
 from services.server.card import Card
 from services.server.slots import Slot, Slots
 from shared.classifier.predictor import Scores
+from shared.errors import RecordError
 from shared.events import new_id
 from shared.metrics import ServerMetrics
 from shared.settings import Settings
 from shared.text import normalise, prepare
+
+
+class OtherVersionError(RecordError):
+    """The version asked for does not serve here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Texts to be answered by one model within so many seconds. `version`: no other may answer."""
+
+    texts: Sequence[str]
+    timeout_seconds: float
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +55,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Predictions:
-    """One request's answers, in the order of its texts, all by the model of the card."""
+    """One request's answers, in the order of its texts, all by the model of the card, computed after the plan."""
 
     card: Card
+    plan: str
     items: tuple[Prediction, ...]
 
 
@@ -66,20 +81,24 @@ class Engine:
             timeout_seconds=settings.server.request_timeout_seconds,
         )
 
-    async def predict(self, texts: Sequence[str]) -> Predictions:
+    async def predict(self, question: Question) -> Predictions:
         """Answers all texts by one model.
 
         Raises:
             NoModelError: Nothing has been promoted yet.
+            OtherVersionError: The version asked for does not serve.
             OverloadedError, TimedOutError: Too much is waiting.
         """
         with self._slots.use() as slot:
-            answers = await self.batcher.submit(slot, texts)
+            if question.version not in (None, slot.card.version):
+                raise OtherVersionError(f"version {question.version} does not serve; {slot.card.version} does")
+            answers = await self.batcher.submit(slot, question.texts)
+            plan = slot.model.plan
         items = tuple(Prediction(new_id(), slot.card.version, answer) for answer in answers)
         self._metrics.predictions.labels(slot.card.version).inc(len(items))
         for keep in self._keepers:
             keep(items)
-        return Predictions(slot.card, items)
+        return Predictions(slot.card, plan, items)
 
     def _ask(self, slot: Slot, texts: Sequence[str]) -> list[Answer]:
         """Runs in the worker thread: cleaning and tokenising cost time too."""

@@ -25,6 +25,10 @@ class ServedModel(Predictor, Protocol):
     def window(self) -> int:
         """The most tokens that it reads of a text."""
 
+    @property
+    def plan(self) -> str:
+        """How it computes; every answer says so."""
+
     def predict(self, texts: Sequence[str], token_budget: int = ...) -> Scores:
         """Answers in the order of the texts; the budget bounds the tokens of one forward pass."""
 

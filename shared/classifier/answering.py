@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from shared.classifier.inference import TOKEN_BUDGET, Body, PaddedModel, by_batch, predict
 from shared.classifier.model import Classifier
 from shared.classifier.packed import packed
-from shared.classifier.precision import PrecisionSetting
+from shared.classifier.precision import PrecisionSetting, precision_of
 from shared.classifier.predictor import Scores
 
 
@@ -25,6 +25,7 @@ class AnsweringClassifier:
     def __init__(self, classifier: Classifier) -> None:
         self.name, self.labels = classifier.name, classifier.labels
         self.temperature, self.window = classifier.temperature, classifier.window
+        self.plan = f"torch-{precision_of(classifier.model.dtype)}"
         self._encoder = classifier.encoder
         self._body: Body = packed(classifier.model) or PaddedModel(classifier.model, classifier.pad_id)
 

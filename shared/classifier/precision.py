@@ -47,3 +47,8 @@ def choose_precision(setting: PrecisionSetting, device: str) -> Precision:
 def torch_dtype(precision: Precision) -> torch.dtype:
     """The element type of weights held in this precision."""
     return _DTYPES[precision]
+
+
+def precision_of(dtype: torch.dtype) -> Precision:
+    """The precision that weights of this element type are held in."""
+    return next(precision for precision, known in _DTYPES.items() if known is dtype)

@@ -41,6 +41,7 @@ class ModelName(BaseModel):
 
     name: str
     version: str
+    plan: str = Field(description="How it was computed; the same text, version and plan give the same answer.")
 
 
 class PredictedText(BaseModel):
@@ -74,7 +75,7 @@ class PredictResponse(BaseModel):
     @classmethod
     def of(cls, name: str, predictions: Predictions) -> "PredictResponse":
         """The answers as the API gives them."""
-        model = ModelName(name=name, version=predictions.card.version)
+        model = ModelName(name=name, version=predictions.card.version, plan=predictions.plan)
         return cls(model=model, predictions=[PredictedText.of(each) for each in predictions.items])
 
 

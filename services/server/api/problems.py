@@ -8,9 +8,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
+from services.server.api.disconnects import ClientGoneError
 from services.server.batcher import OverloadedError, TimedOutError
+from services.server.engine import OtherVersionError
 from services.server.feedback import UnknownPredictionError
 from services.server.slots import NoModelError
 from shared.errors import BrokerRefusedError, BrokerUnavailableError
@@ -19,6 +21,7 @@ from shared.metrics import RequestOutcome
 
 MEDIA_TYPE = "application/problem+json"
 OVERLOADED_RETRY_SECONDS = 1
+CLIENT_GONE = 499  # as nginx has it
 
 
 class FieldProblem(BaseModel):
@@ -58,6 +61,7 @@ ANSWERS: Mapping[type[Exception], _Answer] = {
     TimedOutError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "Not answered in time", RequestOutcome.TIMEOUT, retry=True),
     InvalidRequestError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Not allowed", RequestOutcome.INVALID),
     UnknownLabelError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Unknown label", RequestOutcome.INVALID),
+    OtherVersionError: _Answer(HTTPStatus.NOT_FOUND, "Another version serves", RequestOutcome.INVALID),
     UnknownPredictionError: _Answer(HTTPStatus.NOT_FOUND, "Unknown prediction", RequestOutcome.INVALID),
     BrokerUnavailableError: _Answer(
         HTTPStatus.SERVICE_UNAVAILABLE, "Kafka is not there", RequestOutcome.FAILED, retry=True
@@ -94,6 +98,7 @@ def install_problems(app: FastAPI, retry_after_seconds: int) -> None:
 
     for kind in ANSWERS:
         app.add_exception_handler(kind, told)
+    app.add_exception_handler(ClientGoneError, _nobody_reads)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(Exception, _failed)
@@ -110,6 +115,11 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not what this address takes; see errors", errors=errors
     )
+
+
+def _nobody_reads(request: Request, error: Exception) -> Response:
+    request.state.outcome = RequestOutcome.ABANDONED
+    return Response(status_code=CLIENT_GONE)
 
 
 def _refused(request: Request, error: Exception) -> JSONResponse:

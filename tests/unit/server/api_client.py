@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 from prometheus_client import CollectorRegistry
 
-from services.server.api.application import Parts, build_api
+from services.server.api.application import build_api
+from services.server.api.parts import Parts
 from services.server.card import Card
 from services.server.engine import Engine
 from services.server.feedback import UnknownPredictionError

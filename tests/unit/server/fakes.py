@@ -25,6 +25,7 @@ class FakeModel:
     window: int = 512
     labels: tuple[str, ...] = LABELS
     name: str = "fake"
+    plan: str = "fake-plan"
     has_scores: bool = True
     calls: list[list[str]] = field(default_factory=list)
 

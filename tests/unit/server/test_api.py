@@ -13,7 +13,7 @@ def test_one_text_gets_label_calibrated_scores_and_the_version_that_answered() -
     async def story(api: Api) -> None:
         api.serve(FakeModel(certainty=0.75))
         body = (await api.predict(text="A wonderful film.")).json()
-        assert body["model"] == {"name": "sentiment", "version": "7"}
+        assert body["model"] == {"name": "sentiment", "version": "7", "plan": "fake-plan"}
         (answer,) = body["predictions"]
         assert (answer["label"], answer["score"], answer["truncated"]) == ("positive", 0.75, False)
         assert answer["scores"] == {"negative": 0.25, "positive": 0.75}
