@@ -419,6 +419,10 @@ class ServerMetrics:
             "tidemill_batch_rows", "Texts of one model call.", buckets=BATCH_ROWS, registry=registry
         )
         self.queue = Gauge("tidemill_queue_texts", "Texts waiting for the model.", registry=registry)
+        self.queue_tokens = Gauge("tidemill_queue_tokens", "Estimated tokens of them.", registry=registry)
+        self.expected_wait = Gauge(
+            "tidemill_expected_wait_seconds", "Until all that waits will be answered, as learned.", registry=registry
+        )
         self.tokens = Counter("tidemill_tokens_total", "Tokens that the model read.", registry=registry)
         self.truncated = Counter(
             "tidemill_truncated_texts_total", "Texts longer than the model reads.", registry=registry

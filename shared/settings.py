@@ -251,8 +251,10 @@ class ServerSettings(Section):
     max_body_bytes: int = Field(1024 * 1024, ge=1, description="Larger bodies get 413.")
     max_texts: int = Field(256, ge=1, description="Texts of one request.")
     max_text_chars: int = Field(50_000, ge=1, description="Characters of one text; longer gets 422.")
-    queue_texts: int = Field(2048, ge=1, description="Texts waiting; beyond, 429.")
-    request_timeout_seconds: float = Field(30.0, gt=0, description="A request that waits longer gets 503.")
+    queue_tokens: int = Field(65_536, ge=1, description="Waiting; beyond, 429. A request alone may be larger.")
+    request_timeout_seconds: float = Field(
+        30.0, gt=0, description="A request that cannot be answered within it gets 503. X-Request-Timeout may lower it."
+    )
     drain_seconds: float = Field(20.0, gt=0, description="For requests under way at a stop.")
     retry_after_seconds: int = Field(5, ge=1, description="Told to clients while there is no champion.")
     check_alias_seconds: float = Field(30.0, gt=0, description="Between looks at the registry's champion.")

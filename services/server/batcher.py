@@ -2,10 +2,12 @@
 
 The queue has one owner, the event loop; the model runs in one worker thread, tokenizer and text cleaning included, so
 the loop goes on accepting while torch computes. A batch is for one model, so a request is answered whole by the
-version that it met at the door, also while another takes over.
+version that it met at the door, also while another takes over. How long batches take is learned, so that a request
+that cannot be answered in time is told at once, and nothing is computed for it.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +16,9 @@ from typing import Generic, TypeVar
 
 import structlog
 
+from services.server.latency import LatencyModel
 from services.server.slots import Slot
+from services.server.waiting import FairQueue, Waiting
 from shared.errors import RetryableError
 from shared.metrics import ServerMetrics
 
@@ -25,20 +29,29 @@ CHARS_PER_TOKEN = 4  # of English; the classifier counts exactly and keeps the b
 SPECIAL_TOKENS = 2
 
 
-class OverloadedError(RetryableError):
+class BusyError(RetryableError):
+    """Not now, but in so many seconds."""
+
+    def __init__(self, message: str, retry_after_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = max(1, math.ceil(retry_after_seconds))
+
+
+class OverloadedError(BusyError):
     """The queue is full."""
 
 
-class TimedOutError(RetryableError):
-    """A request waited longer than it may."""
+class TooLateError(BusyError):
+    """The answer would come after its deadline; nothing is computed for it."""
 
 
 @dataclass(eq=False, slots=True)
 class _Request(Generic[Answer]):
     slot: Slot
     future: asyncio.Future[list[Answer]]
+    texts: int
+    deadline: float
     answers: dict[int, Answer] = field(default_factory=dict)
-    texts: int = 0
 
     def deliver(self, place: int, answer: Answer) -> None:
         self.answers[place] = answer
@@ -50,85 +63,83 @@ class _Request(Generic[Answer]):
             self.future.set_exception(error)
 
 
-@dataclass(eq=False, slots=True)
-class _Waiting(Generic[Answer]):
-    request: _Request[Answer]
-    place: int
-    text: str
-    tokens: int
-
-
 def estimated_tokens(text: str, window: int) -> int:
     """About how many tokens the model will read of the text."""
     return min(window, SPECIAL_TOKENS + -(-len(text) // CHARS_PER_TOKEN))
 
 
-def choose(tokens: Sequence[int], budget: int) -> list[int]:
-    """Which of the waiting texts (oldest first) make the next batch: the oldest, then the longest that still fit.
-
-    Their tokens together stay within the budget, unless the oldest alone is above it. Because the oldest is always in,
-    a text waits for at most as many batches as there were texts before it.
-
-    >>> choose([3, 9, 4, 4], budget=12)
-    [0, 1]
-    """
-    chosen, total = [0], tokens[0]
-    for place in sorted(range(1, len(tokens)), key=lambda place: -tokens[place]):
-        if total + tokens[place] <= budget:
-            chosen.append(place)
-            total += tokens[place]
-    return chosen
-
-
 Ask = Callable[[Slot, Sequence[str]], Sequence[Answer]]
+Batch = list[Waiting[_Request[Answer]]]
 
 
 class Batcher(Generic[Answer]):
     """Gives waiting texts to the model, and the answers to those who wait."""
 
-    def __init__(
-        self, ask: Ask[Answer], metrics: ServerMetrics, *, token_budget: int, queue_texts: int, timeout_seconds: float
-    ) -> None:
+    def __init__(self, ask: Ask[Answer], metrics: ServerMetrics, *, token_budget: int, queue_tokens: int) -> None:
         """`ask` runs in the worker thread and answers one batch for one model, in order."""
         self._ask, self._metrics = ask, metrics
-        self._budget, self._limit, self._timeout = token_budget, queue_texts, timeout_seconds
-        self._waiting: list[_Waiting[Answer]] = []
+        self._budget, self._limit = token_budget, queue_tokens
+        self._queue: FairQueue[_Request[Answer], Slot] = FairQueue()
+        self._latency = LatencyModel()
         self._arrived = asyncio.Event()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="model")
         self._busy_since: float | None = None
+        self._busy_tokens = 0
 
     def busy_seconds(self) -> float:
         """How long the model has been at its present batch; 0 when idle."""
         return time.monotonic() - self._busy_since if self._busy_since is not None else 0.0
 
-    async def submit(self, slot: Slot, texts: Sequence[str]) -> list[Answer]:
+    async def submit(self, slot: Slot, texts: Sequence[str], timeout_seconds: float) -> list[Answer]:
         """Answers in the order of the texts, all by this slot's model. Cancelled, it costs no further computing.
 
         Raises:
-            OverloadedError: More texts would wait than may.
-            TimedOutError: Not answered in time.
+            OverloadedError: More tokens would wait than may.
+            TooLateError: It cannot be answered in time, or was not.
         """
-        request = self._enqueue(slot, texts)
+        request = self._enqueue(slot, texts, timeout_seconds)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(timeout_seconds):
                 return await request.future
         except TimeoutError:
-            raise TimedOutError(f"not answered within {self._timeout:.0f} s; send less at once") from None
+            raise TooLateError(f"not answered within {timeout_seconds:g} s", self._wait(self._queue.tokens)) from None
+        finally:
+            self._queue.drop(request)
 
-    def _enqueue(self, slot: Slot, texts: Sequence[str]) -> _Request[Answer]:
-        self._forget_abandoned()
-        if len(self._waiting) + len(texts) > self._limit:
-            raise OverloadedError(f"{len(self._waiting)} texts are waiting, {self._limit} may; ask again in a moment")
-        request = _Request[Answer](slot, asyncio.get_running_loop().create_future(), texts=len(texts))
-        window = slot.model.window
-        for place, text in enumerate(texts):
-            self._waiting.append(_Waiting(request, place, text, estimated_tokens(text, window)))
-        self._metrics.queue.set(len(self._waiting))
+    def _enqueue(self, slot: Slot, texts: Sequence[str], timeout_seconds: float) -> _Request[Answer]:
+        tokens = [estimated_tokens(text, slot.model.window) for text in texts]
+        self._refuse_if_full(sum(tokens))
+        self._refuse_if_late(tokens, timeout_seconds)
+        future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
+        request = _Request(slot, future, len(texts), time.monotonic() + timeout_seconds)
+        self._queue.add(request, slot, texts, tokens)
+        self._show()
         self._arrived.set()
         return request
 
-    def _forget_abandoned(self) -> None:
-        self._waiting = [item for item in self._waiting if not item.request.future.done()]
+    def _refuse_if_full(self, tokens: int) -> None:
+        """An empty queue takes any request: what one may hold is bounded elsewhere."""
+        if self._queue.tokens and self._queue.tokens + tokens > self._limit:
+            raise OverloadedError(
+                f"some {self._queue.tokens} tokens are waiting, {self._limit} may; ask again in a moment",
+                self._wait(self._queue.tokens + tokens - self._limit),
+            )
+
+    def _refuse_if_late(self, tokens: Sequence[int], timeout_seconds: float) -> None:
+        idle = self._busy_since is None and not self._queue.tokens
+        if idle or self._wait(self._queue.tokens + sum(tokens)) <= timeout_seconds:
+            return
+        expected = self._wait(self._queue.tokens_before(tokens) + sum(tokens))
+        if expected > timeout_seconds:
+            raise TooLateError(
+                f"an answer would take some {expected:.2g} s, {timeout_seconds:g} s are left; ask again in a moment",
+                expected - timeout_seconds,
+            )
+
+    def _wait(self, tokens: int) -> float:
+        """Seconds until so many tokens will have been computed, the batch under way first."""
+        under_way = self._latency.seconds(self._busy_tokens, self._budget) - self.busy_seconds()
+        return max(0.0, under_way) + self._latency.seconds(tokens, self._budget)
 
     async def run(self) -> None:
         """Answers until cancelled."""
@@ -136,49 +147,63 @@ class Batcher(Generic[Answer]):
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
-                while batch := self._take():
+                # After a pause nobody is judged by what was learned: a wrong guess must not refuse for ever.
+                batch = self._queue.take(self._budget)
+                while batch:
+                    self._show()
                     await self._answer(batch)
+                    batch = self._take()
+                self._show()
         finally:
             self._worker.shutdown(wait=False, cancel_futures=True)
 
-    def _take(self) -> list[_Waiting[Answer]]:
-        self._forget_abandoned()
-        if not self._waiting:
-            self._metrics.queue.set(0)
-            return []
-        slot = self._waiting[0].request.slot
-        same = [item for item in self._waiting if item.request.slot is slot]
-        batch = [same[place] for place in choose([item.tokens for item in same], self._budget)]
-        taken = set(map(id, batch))
-        self._waiting = [item for item in self._waiting if id(item) not in taken]
-        self._metrics.queue.set(len(self._waiting))
-        return batch
+    def _take(self) -> Batch[Answer]:
+        """The next texts whose answers still come in time; of the others, whoever waits is told now."""
+        while batch := self._queue.take(self._budget):
+            ready = time.monotonic() + self._latency.seconds(sum(each.tokens for each in batch), self._budget)
+            for late in {waiting.asker for waiting in batch if waiting.asker.deadline < ready}:
+                self._give_up(late)
+            if in_time := [waiting for waiting in batch if waiting.asker.deadline >= ready]:
+                return in_time
+        return []
 
-    async def _answer(self, batch: list[_Waiting[Answer]]) -> None:
-        slot, texts = batch[0].request.slot, [item.text for item in batch]
+    def _give_up(self, request: _Request[Answer]) -> None:
+        request.fail(TooLateError("an answer would come too late; ask again in a moment", self._wait(0)))
+        self._queue.drop(request)
+
+    def _show(self) -> None:
+        self._metrics.queue.set(len(self._queue))
+        self._metrics.queue_tokens.set(self._queue.tokens)
+        self._metrics.expected_wait.set(self._wait(self._queue.tokens))
+
+    async def _answer(self, batch: Batch[Answer]) -> None:
         try:
-            answers = await self._compute(slot, texts)
+            answers = await self._compute(batch)
         except Exception as error:
             await self._part(batch, error)
             return
-        for item, answer in zip(batch, answers, strict=True):
-            item.request.deliver(item.place, answer)
+        for waiting, answer in zip(batch, answers, strict=True):
+            waiting.asker.deliver(waiting.place, answer)
 
-    async def _compute(self, slot: Slot, texts: list[str]) -> Sequence[Answer]:
+    async def _compute(self, batch: Batch[Answer]) -> Sequence[Answer]:
+        slot, texts = batch[0].asker.slot, [waiting.text for waiting in batch]
         self._metrics.batch_rows.observe(len(texts))
+        self._busy_tokens = sum(waiting.tokens for waiting in batch)
         self._busy_since = time.monotonic()
         try:
             # The requests' own counts would not do: all may be abandoned while the worker still uses the model.
             with slot.occupied():
-                return await asyncio.get_running_loop().run_in_executor(self._worker, self._ask, slot, texts)
+                answers = await asyncio.get_running_loop().run_in_executor(self._worker, self._ask, slot, texts)
+            self._latency.observe(self._busy_tokens, self.busy_seconds())
+            return answers
         finally:
-            self._busy_since = None
+            self._busy_since, self._busy_tokens = None, 0
 
-    async def _part(self, batch: list[_Waiting[Answer]], error: Exception) -> None:
+    async def _part(self, batch: Batch[Answer], error: Exception) -> None:
         """One text that the model fails on must not fail the requests that shared its batch."""
         if len(batch) == 1:
-            log.error("model_failed", version=batch[0].request.slot.card.version, error=repr(error))
-            batch[0].request.fail(error)
+            log.error("model_failed", version=batch[0].asker.slot.card.version, error=repr(error))
+            batch[0].asker.fail(error)
             return
-        for item in batch:
-            await self._answer([item])
+        for waiting in batch:
+            await self._answer([waiting])

@@ -77,8 +77,7 @@ class Engine:
             self._ask,
             metrics,
             token_budget=settings.model.token_budget,
-            queue_texts=settings.server.queue_texts,
-            timeout_seconds=settings.server.request_timeout_seconds,
+            queue_tokens=settings.server.queue_tokens,
         )
 
     async def predict(self, question: Question) -> Predictions:
@@ -87,12 +86,12 @@ class Engine:
         Raises:
             NoModelError: Nothing has been promoted yet.
             OtherVersionError: The version asked for does not serve.
-            OverloadedError, TimedOutError: Too much is waiting.
+            OverloadedError, TooLateError: Too much is waiting, or for too long.
         """
         with self._slots.use() as slot:
             if question.version not in (None, slot.card.version):
                 raise OtherVersionError(f"version {question.version} does not serve; {slot.card.version} does")
-            answers = await self.batcher.submit(slot, question.texts)
+            answers = await self.batcher.submit(slot, question.texts, question.timeout_seconds)
             plan = slot.model.plan
         items = tuple(Prediction(new_id(), slot.card.version, answer) for answer in answers)
         self._metrics.predictions.labels(slot.card.version).inc(len(items))

@@ -26,7 +26,7 @@ class Asking:
         Raises:
             InvalidRequestError: More or longer texts than may be, or a header that says nothing.
             ClientGoneError: Nobody waits for the answer any more.
-            NoModelError, OtherVersionError, OverloadedError, TimedOutError: As of `Engine.predict`.
+            NoModelError, OtherVersionError, OverloadedError, TooLateError: As of `Engine.predict`.
         """
         self.check(texts)
         question = Question(texts, self.patience(request), version)

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from services.server.api.disconnects import ClientGoneError
-from services.server.batcher import OverloadedError, TimedOutError
+from services.server.batcher import BusyError, OverloadedError, TooLateError
 from services.server.engine import OtherVersionError
 from services.server.feedback import UnknownPredictionError
 from services.server.slots import NoModelError
@@ -20,7 +20,6 @@ from shared.labels import UnknownLabelError
 from shared.metrics import RequestOutcome
 
 MEDIA_TYPE = "application/problem+json"
-OVERLOADED_RETRY_SECONDS = 1
 CLIENT_GONE = 499  # as nginx has it
 
 
@@ -58,7 +57,7 @@ class _Answer:
 ANSWERS: Mapping[type[Exception], _Answer] = {
     NoModelError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "No model yet", RequestOutcome.NO_MODEL, retry=True),
     OverloadedError: _Answer(HTTPStatus.TOO_MANY_REQUESTS, "Too much is waiting", RequestOutcome.OVERLOADED),
-    TimedOutError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "Not answered in time", RequestOutcome.TIMEOUT, retry=True),
+    TooLateError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "Not in time", RequestOutcome.TIMEOUT),
     InvalidRequestError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Not allowed", RequestOutcome.INVALID),
     UnknownLabelError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Unknown label", RequestOutcome.INVALID),
     OtherVersionError: _Answer(HTTPStatus.NOT_FOUND, "Another version serves", RequestOutcome.INVALID),
@@ -90,10 +89,10 @@ def install_problems(app: FastAPI, retry_after_seconds: int) -> None:
         answer = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
         request.state.outcome = answer.outcome
         headers = {}
-        if answer.retry:
+        if isinstance(error, BusyError):
+            headers["Retry-After"] = str(error.retry_after_seconds)
+        elif answer.retry:
             headers["Retry-After"] = str(retry_after_seconds)
-        elif answer.status is HTTPStatus.TOO_MANY_REQUESTS:
-            headers["Retry-After"] = str(OVERLOADED_RETRY_SECONDS)
         return problem(answer.status, str(error), title=answer.title, headers=headers)
 
     for kind in ANSWERS:

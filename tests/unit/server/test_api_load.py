@@ -45,14 +45,17 @@ def test_a_full_queue_is_429_and_the_others_are_answered() -> None:
         api.serve(FakeModel(before=hold))
         first = asyncio.create_task(api.predict(text="a"))
         await asyncio.to_thread(entered.wait, 20)
-        response = await api.predict(texts=["b", "c", "d"])
+        waiting = asyncio.create_task(api.predict(texts=["b"]))
+        while api.metrics.get_sample_value("tidemill_queue_texts") != 1:
+            await asyncio.sleep(0)
+        response = await api.predict(texts=["c", "d"])
         assert_problem(response, 429)
         assert response.headers["retry-after"] == "1"
         gate.set()
-        assert (await first).status_code == 200
+        assert (await first).status_code == (await waiting).status_code == 200
         assert api.requests("overloaded") == 1
 
-    run(story, queue_texts=2)
+    run(story, queue_tokens=6)
 
 
 def test_a_request_that_waits_too_long_is_503() -> None:

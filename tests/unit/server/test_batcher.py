@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from services.server.batcher import Batcher, OverloadedError, TimedOutError, choose, estimated_tokens
+from services.server.batcher import Batcher, OverloadedError, TooLateError, estimated_tokens
 from services.server.slots import Slot
 from shared.metrics import ServerMetrics
 from tests.unit.server.fakes import FakeModel, slot
 
-lengths = st.lists(st.integers(1, 40), min_size=1, max_size=40)
+PATIENCE = 20.0
 
 
 class Asked:
@@ -34,12 +34,8 @@ class Asked:
 
 
 @asynccontextmanager
-async def running(
-    ask: Asked, budget: int = 100, queue_texts: int = 1000, timeout: float = 20.0
-) -> AsyncIterator[Batcher[str]]:
-    batcher = Batcher(
-        ask, ServerMetrics(CollectorRegistry()), token_budget=budget, queue_texts=queue_texts, timeout_seconds=timeout
-    )
+async def running(ask: Asked, budget: int = 100, queue_tokens: int = 10_000) -> AsyncIterator[Batcher[str]]:
+    batcher = Batcher(ask, ServerMetrics(CollectorRegistry()), token_budget=budget, queue_tokens=queue_tokens)
     task = asyncio.create_task(batcher.run())
     try:
         yield batcher
@@ -48,39 +44,24 @@ async def running(
         task.cancel()
 
 
-async def busy(ask: Asked, batcher: Batcher[str], slot: Slot) -> asyncio.Task[list[str]]:
+async def busy(
+    ask: Asked, batcher: Batcher[str], slot: Slot, texts: Sequence[str] = ("first",)
+) -> asyncio.Task[list[str]]:
     """A request that the model is at, until the gate opens."""
     ask.gate.clear()
-    first = asyncio.create_task(batcher.submit(slot, ["first"]))
+    first = asyncio.create_task(batcher.submit(slot, texts, PATIENCE))
     assert await asyncio.to_thread(ask.entered.wait, 20)
     return first
 
 
+def slow(batcher: Batcher[str], seconds: float = 1.0) -> None:
+    """The model is thought to take so long for three tokens."""
+    for _ in range(100):
+        batcher._latency.observe(3, seconds)
+
+
 def run(story: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(asyncio.wait_for(story(), 30))
-
-
-@given(lengths, st.integers(1, 100))
-def test_a_batch_holds_the_oldest_and_keeps_the_budget(tokens: list[int], budget: int) -> None:
-    batch = choose(tokens, budget)
-    assert batch[0] == 0
-    assert len(set(batch)) == len(batch)
-    assert len(batch) == 1 or sum(tokens[place] for place in batch) <= budget
-
-
-@given(lengths, st.integers(1, 100))
-def test_what_is_left_out_would_not_have_fitted(tokens: list[int], budget: int) -> None:
-    batch = choose(tokens, budget)
-    total = sum(tokens[place] for place in batch)
-    for place in set(range(len(tokens))) - set(batch):
-        assert total + tokens[place] > budget
-
-
-@given(lengths)
-def test_longer_texts_go_first(tokens: list[int]) -> None:
-    batch = choose(tokens, 2 * max(tokens))
-    if len(batch) > 1:
-        assert tokens[batch[1]] == max(tokens[1:])
 
 
 def test_a_text_counts_at_most_the_window() -> None:
@@ -104,7 +85,7 @@ def test_every_text_is_answered_once_in_order_by_one_version(
             for number, request in enumerate(texts):
                 if swapped_before[number]:
                     versions.append(slot(str(len(versions) + 1)))
-                waiting.append((versions[-1], asyncio.create_task(batcher.submit(versions[-1], request))))
+                waiting.append((versions[-1], asyncio.create_task(batcher.submit(versions[-1], request, PATIENCE))))
                 await asyncio.sleep(0)
             ask.gate.set()
             for (served, task), request in zip(waiting, texts, strict=True):
@@ -125,9 +106,9 @@ def test_a_short_text_waits_for_at_most_those_before_it() -> None:
         ask, model = Asked(), slot()
         async with running(ask, budget=52) as batcher:
             first = await busy(ask, batcher, model)
-            short = asyncio.create_task(batcher.submit(model, ["s"]))
+            short = asyncio.create_task(batcher.submit(model, ["s"], PATIENCE))
             await asyncio.sleep(0)
-            long = [asyncio.create_task(batcher.submit(model, ["l" * 200])) for _ in range(5)]
+            long = [asyncio.create_task(batcher.submit(model, ["l" * 200], PATIENCE)) for _ in range(5)]
             await asyncio.sleep(0)
             ask.gate.set()
             await asyncio.gather(first, short, *long)
@@ -141,7 +122,7 @@ def test_what_waits_while_the_model_is_busy_is_one_batch() -> None:
         ask, model = Asked(), slot()
         async with running(ask) as batcher:
             first = await busy(ask, batcher, model)
-            others = [asyncio.create_task(batcher.submit(model, [name])) for name in "abcde"]
+            others = [asyncio.create_task(batcher.submit(model, [name], PATIENCE)) for name in "abcde"]
             await asyncio.sleep(0)
             ask.gate.set()
             await asyncio.gather(first, *others)
@@ -153,12 +134,12 @@ def test_what_waits_while_the_model_is_busy_is_one_batch() -> None:
 def test_a_full_queue_refuses_at_the_door() -> None:
     async def story() -> None:
         ask, model = Asked(), slot()
-        async with running(ask, queue_texts=3) as batcher:
+        async with running(ask, queue_tokens=9) as batcher:
             first = await busy(ask, batcher, model)
-            waiting = asyncio.create_task(batcher.submit(model, ["a", "b"]))
+            waiting = asyncio.create_task(batcher.submit(model, ["a", "b"], PATIENCE))
             await asyncio.sleep(0)
-            with pytest.raises(OverloadedError, match="2 texts are waiting, 3 may"):
-                await batcher.submit(model, ["c", "d"])
+            with pytest.raises(OverloadedError, match="6 tokens are waiting, 9 may"):
+                await batcher.submit(model, ["c", "d"], PATIENCE)
             ask.gate.set()
             await asyncio.gather(first, waiting)
 
@@ -168,13 +149,13 @@ def test_a_full_queue_refuses_at_the_door() -> None:
 def test_an_abandoned_request_costs_no_computing_and_no_room() -> None:
     async def story() -> None:
         ask, model = Asked(), slot()
-        async with running(ask, queue_texts=2) as batcher:
+        async with running(ask, queue_tokens=6) as batcher:
             first = await busy(ask, batcher, model)
-            abandoned = asyncio.create_task(batcher.submit(model, ["x", "y"]))
+            abandoned = asyncio.create_task(batcher.submit(model, ["x", "y"], PATIENCE))
             await asyncio.sleep(0)
             abandoned.cancel()
             await asyncio.gather(abandoned, return_exceptions=True)
-            other = asyncio.create_task(batcher.submit(model, ["a", "b"]))
+            other = asyncio.create_task(batcher.submit(model, ["a", "b"], PATIENCE))
             await asyncio.sleep(0)
             ask.gate.set()
             await asyncio.gather(first, other)
@@ -186,14 +167,76 @@ def test_an_abandoned_request_costs_no_computing_and_no_room() -> None:
 def test_a_request_that_waits_too_long_is_told_and_dropped() -> None:
     async def story() -> None:
         ask, model = Asked(), slot()
-        async with running(ask, timeout=0.05) as batcher:
+        async with running(ask) as batcher:
             first = await busy(ask, batcher, model)
-            with pytest.raises(TimedOutError):
-                await batcher.submit(model, ["late"])
+            with pytest.raises(TooLateError):
+                await batcher.submit(model, ["late"], 0.05)
             ask.gate.set()
             await asyncio.gather(first, return_exceptions=True)
-            assert await batcher.submit(model, ["next"]) == ["1:next"]
+            assert await batcher.submit(model, ["next"], PATIENCE) == ["1:next"]
         assert ["late"] not in [batch for _, batch in ask.batches]
+
+    run(story)
+
+
+def test_a_request_that_cannot_be_answered_in_time_is_told_at_the_door() -> None:
+    async def story() -> None:
+        ask, model = Asked(), slot()
+        async with running(ask, budget=10) as batcher:
+            slow(batcher)
+            first = await busy(ask, batcher, model)
+            with pytest.raises(TooLateError, match="an answer would take some") as told:
+                await batcher.submit(model, ["hopeless"] * 20, 2.0)
+            assert told.value.retry_after_seconds >= 19
+            possible = asyncio.create_task(batcher.submit(model, ["a"], 10.0))
+            await asyncio.sleep(0)
+            ask.gate.set()
+            assert await possible == ["1:a"]
+            await first
+        assert "hopeless" not in {text for _, batch in ask.batches for text in batch}
+
+    run(story)
+
+
+def test_a_model_thought_too_slow_is_tried_again_as_soon_as_nothing_waits() -> None:
+    async def story() -> None:
+        ask, model = Asked(), slot()
+        async with running(ask, budget=10) as batcher:
+            slow(batcher)
+            assert await batcher.submit(model, ["a"], 0.5) == ["1:a"]
+
+    run(story)
+
+
+def test_an_answer_that_would_come_too_late_is_not_computed() -> None:
+    """What was possible at the door may not be any more when its turn comes."""
+
+    async def story() -> None:
+        ask, model = Asked(), slot()
+        async with running(ask, budget=10) as batcher:
+            first = await busy(ask, batcher, model)
+            waiting = asyncio.create_task(batcher.submit(model, ["too late"], 5.0))
+            await asyncio.sleep(0)
+            slow(batcher, seconds=100.0)
+            ask.gate.set()
+            with pytest.raises(TooLateError, match="would come too late"):
+                await waiting
+            await first
+        assert ["too late"] not in [batch for _, batch in ask.batches]
+
+    run(story)
+
+
+def test_a_small_request_does_not_wait_for_a_large_one() -> None:
+    async def story() -> None:
+        ask, model = Asked(), slot()
+        async with running(ask, budget=30) as batcher:
+            large = await busy(ask, batcher, model, ["large"] * 100)
+            small = asyncio.create_task(batcher.submit(model, ["small"], PATIENCE))
+            await asyncio.sleep(0)
+            ask.gate.set()
+            await asyncio.gather(large, small)
+        assert "small" in ask.batches[1][1]
 
     run(story)
 
@@ -203,8 +246,8 @@ def test_a_text_that_the_model_fails_on_fails_its_own_request_only() -> None:
         ask, model = Asked(), slot()
         async with running(ask) as batcher:
             first = await busy(ask, batcher, model)
-            bad = asyncio.create_task(batcher.submit(model, ["poison"]))
-            good = asyncio.create_task(batcher.submit(model, ["good"]))
+            bad = asyncio.create_task(batcher.submit(model, ["poison"], PATIENCE))
+            good = asyncio.create_task(batcher.submit(model, ["good"], PATIENCE))
             await asyncio.sleep(0)
             ask.gate.set()
             assert await good == ["1:good"]
