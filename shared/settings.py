@@ -247,6 +247,12 @@ class ServerSettings(Section):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8080, ge=0, le=65535, description="0: any free port.")
+    workers: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Processes behind the port; each holds a model, and has its share of cores or a GPU.",
+    )
     replica_id: str = Field("server-0", min_length=1, description="Names this replica in `servers.state`.")
     max_body_bytes: int = Field(1024 * 1024, ge=1, description="Larger bodies get 413.")
     max_texts: int = Field(256, ge=1, description="Texts of one request.")
@@ -267,7 +273,9 @@ class ServiceSettings(Section):
     """How every service lives."""
 
     host: str = Field("127.0.0.1", description="Address of /metrics, /healthz and /readyz.")
-    metrics_port: int = Field(0, ge=0, le=65535, description="0: any free port.")
+    metrics_port: int = Field(
+        0, ge=0, le=65535, description="0: any free port. Workers of a server take this and the ports after it."
+    )
     drain_seconds: float = Field(20.0, gt=0, description="From SIGTERM to the end, at most.")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: JSON when not a terminal.")

@@ -1,4 +1,4 @@
-from services.server.app import main
+from services.server.entry import main
 
 if __name__ == "__main__":
     main()

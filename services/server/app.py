@@ -3,10 +3,9 @@
 import asyncio
 import os
 import socket
-import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -24,6 +23,7 @@ from services.server.engine import Engine
 from services.server.feedback import Feedback
 from services.server.follower import Follower
 from services.server.ledger import LedgerReader
+from services.server.listening import url_of
 from services.server.outbox import Outbox
 from services.server.predictions import PredictionSampler
 from services.server.shelf import Shelf
@@ -38,57 +38,45 @@ from shared.errors import ConfigurationError, ExitCode
 from shared.events import ServerState
 from shared.health import Health
 from shared.kafka import check_codecs
-from shared.logs import configure_logging
 from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.registry import Registry
-from shared.settings import ServerSettings, Settings, load_settings
+from shared.settings import ServerSettings, Settings
 from shared.topics import SERVERS_STATE
 
 log = structlog.get_logger("server")
 FOLLOWER_SECONDS = 5.0
 
 
-def main() -> None:
-    """Serves until a signal, then exits with the reason's code."""
-    try:
-        settings = load_settings()
-        configure_logging(settings.service, "server")
-        code = run(settings)
-    except ConfigurationError as error:
-        print(f"server: {error}", file=sys.stderr)
-        code = error.exit_code
-    # Threads that wait for a broker that is gone, or for a hung model, must not keep a stopped server alive.
-    sys.stderr.flush()
-    os._exit(int(code))
+def serve(settings: Settings, listeners: Sequence[socket.socket], store_name: str) -> ExitCode:
+    """Serves on all listeners until a signal, and drains. Returns why it ended.
 
-
-def run(settings: Settings) -> ExitCode:
-    """Listens, serves, drains. Returns why it ended.
+    Args:
+        listeners: Bound sockets; the last is this process's own, by which it is known.
+        store_name: Replica whose folder keeps the texts of predictions: workers of one replica share them.
 
     Raises:
-        ConfigurationError: A setting is missing or wrong, the port is taken, or the replica runs already.
+        ConfigurationError: A setting is missing or wrong, or the replica runs already.
     """
     check_codecs()
     settings.bootstrap_servers()
     if settings.model.threads is not None:
         use_threads(settings.model.threads)
-    folder = replica_folder(settings)
-    with _alone(folder), closing(_listener(settings.server)) as listener:
-        host, port = listener.getsockname()[:2]
-        server = Server(settings, folder, f"http://{host}:{port}")
+    folder = replica_folder(settings, settings.server.replica_id)
+    store = replica_folder(settings, store_name) / "predictions.sqlite"
+    with _alone(folder):
+        server = Server(settings, folder, store, url_of(listeners[-1]))
         log.info("started", url=server.url)
-        code = server.serve(listener)
+        code = server.serve(listeners)
     log.info("stopped", exit_code=int(code), reason=code.name.lower())
     return code
 
 
-def replica_folder(settings: Settings) -> Path:
-    """Where this replica keeps its models and the texts of its predictions.
+def replica_folder(settings: Settings, name: str) -> Path:
+    """Where a replica keeps its models and the texts of its predictions.
 
     Raises:
         ConfigurationError: The replica's name cannot be that of a folder.
     """
-    name = settings.server.replica_id
     if Path(name).name != name:
         raise ConfigurationError(f"server.replica_id {name!r} cannot name a folder; use letters, digits and dashes")
     folder = settings.home.resolve() / "server" / name
@@ -110,18 +98,6 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _listener(settings: ServerSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((settings.host, settings.port))
-    except OSError as error:
-        listener.close()
-        raise ConfigurationError(f"server.port {settings.port} on {settings.host} cannot be opened: {error}") from error
-    return listener
-
-
 class _Http(uvicorn.Server):
     """Drains at the first signal and ends the process at the second; the exit code stays ours to choose."""
 
@@ -134,7 +110,7 @@ class _Http(uvicorn.Server):
 class Server:
     """All parts of one replica."""
 
-    def __init__(self, settings: Settings, folder: Path, url: str) -> None:
+    def __init__(self, settings: Settings, folder: Path, store: Path, url: str) -> None:
         self.url = url
         self._settings, self._stopping = settings, threading.Event()
         self._code = ExitCode.STOPPED
@@ -142,7 +118,7 @@ class Server:
         self._service_metrics, self._metrics = ServiceMetrics(self._registry), ServerMetrics(self._registry)
         self._models = Registry(settings, self._stopping)
         self._shelf = Shelf(folder / "models")
-        self._store = PredictionStore(folder / "predictions.sqlite", settings.server.prediction_store_rows)
+        self._store = PredictionStore(store, settings.server.prediction_store_rows)
         self._outbox = Outbox(settings, self._stopping)
         self._slots = Slots()
         sampler = PredictionSampler(settings.server, self._outbox, self._metrics)
@@ -153,9 +129,9 @@ class Server:
         parts = Parts(settings, self._engine, feedback, self._status, health, self._metrics, self._registry)
         self._http = _Http(_http_config(build_api(parts, self._lifespan), settings.server))
 
-    def serve(self, listener: socket.socket) -> ExitCode:
+    def serve(self, listeners: Sequence[socket.socket]) -> ExitCode:
         """Answers until a signal; returns why it ended."""
-        self._http.run(sockets=[listener])
+        self._http.run(sockets=list(listeners))
         return self._code if self._http.started else ExitCode.CRASHED
 
     @asynccontextmanager

@@ -3,6 +3,7 @@
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ log = structlog.get_logger("store")
 
 WAITING_ROWS = 20_000  # answers not on disk yet; beyond, they are forgotten rather than slow an answer down
 ROWS_PER_COMMIT = 1_000
+WRITTEN_WITHIN_SECONDS = 0.25
 _TABLE = """
 CREATE TABLE IF NOT EXISTS predictions (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -67,6 +69,13 @@ class PredictionStore:
             return unwritten
         if not self._is_usable:
             return None
+        if (written := self._read(prediction_id)) is None:
+            # Another worker of this replica may be about to write it.
+            time.sleep(WRITTEN_WITHIN_SECONDS)
+            written = self._read(prediction_id)
+        return written
+
+    def _read(self, prediction_id: str) -> Remembered | None:
         try:
             with closing(self._connect()) as connection:
                 row = connection.execute(_SELECT, (prediction_id,)).fetchone()

@@ -108,6 +108,7 @@ class ServerProcess(process.Held):
             "TIDEMILL_REGISTRY__ATTEMPTS": str(settings.registry.attempts),
             "TIDEMILL_SERVER__PORT": str(settings.server.port),
             "TIDEMILL_SERVER__CHECK_ALIAS_SECONDS": str(settings.server.check_alias_seconds),
+            "TIDEMILL_SERVER__WORKERS": str(settings.server.workers),
             "TIDEMILL_MODEL__THREADS": "1",
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(Path.cwd()),
