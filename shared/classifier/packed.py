@@ -73,8 +73,10 @@ class _Block:
 
 
 # oneDNN makes code for every number of rows that a layer meets, and keeps it: 3 MiB for each total of tokens. Totals
-# are therefore rounded up. The same goes for the first tokens alone, of which there are fewer.
-TOKENS_ROUNDED_TO, TEXTS_ROUNDED_TO = 64, 8
+# are therefore rounded up, small ones less, since one short text alone should not be computed as three. The same goes
+# for the first tokens alone, of which there are fewer.
+TOKENS_ROUNDED_TO = ((128, 16), (256, 32))  # totals up to the first number to the second
+MORE_TOKENS_ROUNDED_TO, TEXTS_ROUNDED_TO = 64, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +107,22 @@ class _Pack:
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         first = np.cumsum(lengths) - lengths
         total = int(lengths.sum())
-        ids = np.zeros(_rounded(total, TOKENS_ROUNDED_TO), np.int64)
+        ids = np.zeros(rounded_tokens(total), np.int64)
         positions = np.zeros_like(ids)
         ids[:total] = np.fromiter(chain.from_iterable(rows), np.int64, total)
         positions[:total] = np.arange(total) - np.repeat(first, lengths)
         first = np.pad(first, (0, _rounded(len(rows), TEXTS_ROUNDED_TO) - len(rows)))
         groups = tuple(_Group(len(list(same)), int(length)) for length, same in groupby(lengths))
         return cls(groups, *map(torch.from_numpy, (ids, positions, first)))
+
+
+def rounded_tokens(total: int) -> int:
+    """How many rows are computed for so many tokens.
+
+    >>> [rounded_tokens(total) for total in (1, 26, 130, 1000)]
+    [16, 32, 160, 1024]
+    """
+    return _rounded(total, next((to for most, to in TOKENS_ROUNDED_TO if total <= most), MORE_TOKENS_ROUNDED_TO))
 
 
 def _rounded(number: int, to: int) -> int:

@@ -19,7 +19,7 @@ from shared.classifier.calibration import head_of
 from shared.classifier.inference import plan_batches
 from shared.classifier.linear import Linear, answering_linear, plain
 from shared.classifier.model import Classifier, new_classifier
-from shared.classifier.packed import PackedDistilBert, packed
+from shared.classifier.packed import PackedDistilBert, packed, rounded_tokens
 from shared.classifier.precision import supports_bf16
 
 # Of logits of a size that decides something: float32 knows seven digits.
@@ -116,7 +116,16 @@ def test_layers_meet_few_numbers_of_rows_whatever_comes(answering: AnsweringClas
             answering.predict(["good " * words, "bad"])
     finally:
         body._blocks[0] = replace(body._blocks[0], read=layer)
-    assert met == {64, 128}
+    assert met == set(range(16, 129, 16))
+
+
+@given(st.integers(1, 1024))
+def test_rows_computed_for_nobody_are_few(total: int) -> None:
+    assert total <= rounded_tokens(total) < total + max(16, total / 4)
+
+
+def test_totals_up_to_a_thousand_tokens_are_rounded_to_a_handful() -> None:
+    assert len({rounded_tokens(total) for total in range(1, 1025)}) == 24
 
 
 def packed_body(answering: AnsweringClassifier) -> PackedDistilBert:
