@@ -252,6 +252,7 @@ class ServerSettings(Section):
     max_texts: int = Field(256, ge=1, description="Texts of one request.")
     max_text_chars: int = Field(50_000, ge=1, description="Characters of one text; longer gets 422.")
     queue_texts: int = Field(2048, ge=1, description="Texts waiting; beyond, 429.")
+    bulk_lines: int = Field(64, ge=1, description="Lines of one NDJSON stream in work at once.")
     request_timeout_seconds: float = Field(30.0, gt=0, description="A request that waits longer gets 503.")
     drain_seconds: float = Field(20.0, gt=0, description="For requests under way at a stop.")
     retry_after_seconds: int = Field(5, ge=1, description="Told to clients while there is no champion.")
