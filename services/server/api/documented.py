@@ -12,6 +12,7 @@ from services.server.api.problems import MEDIA_TYPE, Problem
 Responses = dict[int | str, dict[str, Any]]
 Content = dict[str, dict[str, Any]]
 SAMPLES = "x-codeSamples"  # as Redoc and others have it
+LINE_SCHEMA = "x-itemSchema"  # of a stream; OpenAPI has itemSchema from 3.2 on
 
 
 def schema_of(model: type[BaseModel]) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def json_of(model: type[BaseModel]) -> Content:
 
 def lines_of(model: type[BaseModel]) -> Content:
     """Lines of JSON, each of this shape."""
-    return {NDJSON: {"schema": {"type": "string"}, "x-itemSchema": schema_of(model)}}
+    return {NDJSON: {"schema": {"type": "string"}, LINE_SCHEMA: schema_of(model)}}
 
 
 def string_of(media_type: str = TEXT) -> Content:

@@ -184,7 +184,7 @@ def _text_of_row(row: str | Row | Record) -> str:
 def texts_of_csv(content: str) -> list[str]:
     """The texts of a CSV file with a header."""
     try:
-        columns, *rows = [row for row in csv.reader(StringIO(content, newline="")) if row]
+        columns, *rows = [row for row in csv.reader(StringIO(content, newline=""), strict=True) if row]
     except (ValueError, csv.Error):
         raise InvalidRequestError("the body is no CSV with a header and rows") from None
     return texts_of_table(columns, rows)

@@ -37,8 +37,8 @@ class InputParameters(_Told):
 class InputTensor(_Told):
     """The texts."""
 
-    name: str = Field(description=f"'{INPUT}'.", examples=[INPUT])
-    datatype: str = Field(description="'BYTES'.", examples=["BYTES"])
+    name: Literal["text"]
+    datatype: Literal["BYTES"]
     shape: list[Annotated[int, Field(ge=0)]] = Field(description="[n] or [n, 1].", examples=[[1]])
     parameters: InputParameters = InputParameters()
     data: Strings | None = Field(None, description="In JSON, unless it follows as bytes.", examples=[["A fine film."]])
@@ -142,8 +142,6 @@ def asked_of(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[st
 
 
 def _texts(tensor: InputTensor, binary: bytes) -> list[str]:
-    if (tensor.name, tensor.datatype) != (INPUT, "BYTES"):
-        raise InvalidRequestError(f"the model takes one input, {INPUT!r} of datatype 'BYTES'")
     if len(tensor.shape) not in (1, 2) or tensor.shape[1:] not in ([], [1]):
         raise InvalidRequestError(f"input {INPUT!r} must have the shape [n] or [n, 1]")
     if tensor.parameters.binary_data_size is not None:
