@@ -6,7 +6,6 @@ Source: KServe, "Open Inference Protocol", HTTP/REST.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
-from typing import Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
@@ -36,6 +35,9 @@ from services.server.status import NO_MODEL, Status
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 PLATFORM = "tidemill"
+_TENSOR = '{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["A master class."]}]}'
+_WHICH = r"""version=$(curl -s $URL/v1/model | sed 's/.*"version":"\([^"]*\).*/\1/')
+"""
 
 
 class Live(BaseModel):
@@ -159,29 +161,34 @@ def check_name(asked: str, served: str) -> None:
 
 
 def _add_metadata(router: APIRouter, model: _Model) -> None:
-    examples = operation(examples=[curl(MODEL_PATH.format(name=model.name))])
-    ready_examples = operation(examples=[curl(MODEL_PATH.format(name=model.name) + "/ready")])
+    of_model, of_version = MODEL_PATH.format(name=model.name), VERSION_PATH.format(name=model.name, version="$version")
     refusals = OTHER_MODEL | problems(s503="No model has been promoted yet.")
 
-    @router.get(MODEL_PATH, responses=OTHER_MODEL, openapi_extra=examples)
+    @router.get(MODEL_PATH, responses=OTHER_MODEL, openapi_extra=operation(examples=[curl(of_model)]))
     async def metadata(name: str) -> ModelMetadata:
         """Names, types and shapes of the model's tensors."""
         check_name(name, model.name)
         return model.metadata()
 
-    @router.get(VERSION_PATH, responses=refusals, openapi_extra=examples)
+    @router.get(VERSION_PATH, responses=refusals, openapi_extra=operation(examples=[_WHICH + curl(of_version)]))
     async def version_metadata(name: str, version: str) -> ModelMetadata:
         """The same, while that version serves."""
         model.check(name, version)
         return model.metadata()
 
-    @router.get(f"{MODEL_PATH}/ready", responses=refusals, openapi_extra=ready_examples)
+    @router.get(
+        f"{MODEL_PATH}/ready", responses=refusals, openapi_extra=operation(examples=[curl(f"{of_model}/ready")])
+    )
     async def ready(name: str) -> ModelReady:
         """200 while the model serves."""
         model.check(name)
         return ModelReady(name=name, ready=True)
 
-    @router.get(f"{VERSION_PATH}/ready", responses=refusals, openapi_extra=ready_examples)
+    @router.get(
+        f"{VERSION_PATH}/ready",
+        responses=refusals,
+        openapi_extra=operation(examples=[_WHICH + curl(f"{of_version}/ready")]),
+    )
     async def version_ready(name: str, version: str) -> ModelReady:
         """200 while that version serves."""
         model.check(name, version)
@@ -190,13 +197,9 @@ def _add_metadata(router: APIRouter, model: _Model) -> None:
 
 def _add_inference(router: APIRouter, asking: Asking, model_name: str) -> None:
     takes = json_of(InferRequest) | string_of(BINARY)
-    tensor = '{"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["A master class."]}]}'
-    example = operation(takes, examples=[curl(MODEL_PATH.format(name=model_name) + "/infer", tensor)])
-    described: dict[str, Any] = {
-        "response_class": Response,
-        "responses": answers(json_of(InferResponse) | string_of(BINARY)) | NOT_ANSWERED | OTHER_MODEL,
-        "openapi_extra": example,
-    }
+    responses = answers(json_of(InferResponse) | string_of(BINARY)) | NOT_ANSWERED | OTHER_MODEL
+    of_model = curl(MODEL_PATH.format(name=model_name) + "/infer", _TENSOR)
+    of_version = _WHICH + curl(VERSION_PATH.format(name=model_name, version="$version") + "/infer", _TENSOR)
 
     async def inferred(request: Request, name: str, version: str | None = None) -> Response:
         check_name(name, model_name)
@@ -205,12 +208,22 @@ def _add_inference(router: APIRouter, asking: Asking, model_name: str) -> None:
         response, binary = answered(asked, await asking.ask(request, texts, version), model_name)
         return _response(response.model_dump_json(exclude_none=True).encode(), binary, request)
 
-    @router.post(f"{MODEL_PATH}/infer", **described)
+    @router.post(
+        f"{MODEL_PATH}/infer",
+        response_class=Response,
+        responses=responses,
+        openapi_extra=operation(takes, examples=[of_model]),
+    )
     async def infer(name: str, request: Request) -> Response:
         """Answers a BYTES tensor of texts with the tensors of the model's metadata, in JSON or binary."""
         return await inferred(request, name)
 
-    @router.post(f"{VERSION_PATH}/infer", **described)
+    @router.post(
+        f"{VERSION_PATH}/infer",
+        response_class=Response,
+        responses=responses,
+        openapi_extra=operation(takes, examples=[of_version]),
+    )
     async def version_infer(name: str, version: str, request: Request) -> Response:
         """The same, by that version or not at all."""
         return await inferred(request, name, version)

@@ -102,25 +102,25 @@ class Output:
     values: Callable[[Predictions], list[Any]]
 
 
-OUTPUTS = {
-    output.name: output
-    for output in (
-        Output("label", "BYTES", lambda n, k: [n], lambda given: [item.answer.label for item in given.items]),
-        Output("scores", "FP32", lambda n, k: [n, k], lambda given: [score for row in _scores(given) for score in row]),
-        Output("labels", "BYTES", lambda n, k: [k], lambda given: _labels(given)),  # of the columns of `scores`
-        Output("prediction_id", "BYTES", lambda n, k: [n], lambda given: [item.prediction_id for item in given.items]),
-        Output("truncated", "BOOL", lambda n, k: [n], lambda given: [item.answer.truncated for item in given.items]),
-    )
-}
-
-
 def _labels(given: Predictions) -> list[str]:
     return list(given.items[0].answer.scores)
 
 
-def _scores(given: Predictions) -> list[list[float]]:
+def _scores(given: Predictions) -> list[float]:
     labels = _labels(given)
-    return [[item.answer.scores[label] for label in labels] for item in given.items]
+    return [item.answer.scores[label] for item in given.items for label in labels]
+
+
+OUTPUTS = {
+    output.name: output
+    for output in (
+        Output("label", "BYTES", lambda n, k: [n], lambda given: [item.answer.label for item in given.items]),
+        Output("scores", "FP32", lambda n, k: [n, k], _scores),
+        Output("labels", "BYTES", lambda n, k: [k], _labels),  # of the columns of `scores`
+        Output("prediction_id", "BYTES", lambda n, k: [n], lambda given: [item.prediction_id for item in given.items]),
+        Output("truncated", "BOOL", lambda n, k: [n], lambda given: [item.answer.truncated for item in given.items]),
+    )
+}
 
 
 def asked_of(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[str]]:
