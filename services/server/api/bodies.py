@@ -69,7 +69,7 @@ def decoded(content: bytes, headers: Headers) -> str:
     """
     charset = _charset(headers)
     try:
-        return content.decode(charset)
+        return content.decode(charset).removeprefix("\ufeff")  # a byte order mark, which is no part of the text
     except UnicodeError:
         raise InvalidBodyError([{"loc": (), "msg": f"the body is not text in {charset}"}]) from None
 

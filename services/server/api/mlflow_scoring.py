@@ -105,7 +105,7 @@ class InvocationsResponse(BaseModel):
 def mlflow_routes(asking: Asking, parts: Parts) -> APIRouter:
     """Health, version and predictions."""
     router = APIRouter()
-    model_name = parts.settings.stream.registered_model
+    model_name, mlflow_version = parts.settings.stream.registered_model, installed("mlflow")
 
     for path in ("/ping", "/health"):
         router.get(
@@ -123,7 +123,7 @@ def mlflow_routes(asking: Asking, parts: Parts) -> APIRouter:
     )
     async def version() -> Response:
         """The version of MLflow whose protocol this is."""
-        return Response(installed("mlflow"), media_type=bodies.TEXT)
+        return Response(mlflow_version, media_type=bodies.TEXT)
 
     @router.post(
         INVOCATIONS_PATH,

@@ -96,6 +96,8 @@ def open_inference_routes(asking: Asking, parts: Parts) -> APIRouter:
 
 
 def _add_health(router: APIRouter, parts: Parts) -> None:
+    tidemill_version = installed("tidemill")
+
     @router.get(
         "/v2/health/live",
         response_model=Live,
@@ -121,7 +123,7 @@ def _add_health(router: APIRouter, parts: Parts) -> None:
     @router.get("/v2", openapi_extra=operation(examples=[curl("/v2")]))
     async def server() -> ServerMetadata:
         """The server and the extensions that it knows."""
-        return ServerMetadata(name="tidemill", version=installed("tidemill"), extensions=["binary_tensor_data"])
+        return ServerMetadata(name="tidemill", version=tidemill_version, extensions=["binary_tensor_data"])
 
 
 @dataclass(frozen=True)

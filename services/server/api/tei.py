@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
 
 from services.server.api.asking import Asking
 from services.server.api.documented import NOT_ANSWERED, curl, operation, problems
@@ -23,6 +24,7 @@ from services.server.slots import NoModelError
 from services.server.status import NO_MODEL
 from shared.settings import Settings
 
+VERSION_HEADER, PLAN_HEADER = "X-Model-Version", "X-Model-Plan"
 Single = Annotated[list[Text], Field(min_length=1, max_length=1)]
 
 
@@ -96,11 +98,15 @@ def tei_routes(asking: Asking, parts: Parts) -> APIRouter:
             ]
         ),
     )
-    async def predict(body: TeiRequest, request: Request) -> TeiResponse:
-        """Every label with its score, the best first: a list for one text, a list of lists for a batch."""
+    async def predict(body: TeiRequest, request: Request, response: Response) -> TeiResponse:
+        """Every label with its score, the best first: a list for one text, a list of lists for a batch.
+
+        Headers name the model's version and plan, for which TEI's shape has no room.
+        """
         given = await asking.ask(request, body.texts())
         if body.truncate is False and any(item.answer.truncated for item in given.items):
             raise InvalidRequestError("a text is longer than the model reads; let it truncate, or shorten the text")
+        response.headers.update({VERSION_HEADER: given.card.version, PLAN_HEADER: given.plan})
         ranked = [_ranked(item.answer, raw=body.raw_scores) for item in given.items]
         return ranked[0] if isinstance(body.inputs, str) else ranked
 

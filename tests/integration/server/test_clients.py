@@ -1,6 +1,7 @@
 """Clients that people have, unchanged, against the server on a socket."""
 
 import gzip
+import http.client
 import json
 import os
 import shutil
@@ -167,6 +168,51 @@ def examples(app: Any) -> list[str]:
         for operation in methods.values()
         for sample in operation["x-codeSamples"]
     ]
+
+
+class Talk:
+    """A bulk stream over a socket that stays open while answers are read."""
+
+    def __init__(self, server: Live) -> None:
+        self._connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
+        self._connection.putrequest("POST", "/v1/predict")
+        self._connection.putheader("Content-Type", "application/x-ndjson")
+        self._connection.putheader("Transfer-Encoding", "chunked")
+        self._connection.endheaders()
+
+    def ask(self, text: str) -> dict[str, Any]:
+        self._say(json.dumps({"text": text}).encode() + b"\n")
+        if not hasattr(self, "_response"):
+            self._response = self._connection.getresponse()
+        answer: dict[str, Any] = json.loads(self._response.readline())
+        return answer
+
+    def end(self) -> bytes:
+        """Ends the request; returns what is left of the answer."""
+        self._say(b"")
+        return self._response.read()
+
+    def hang_up(self) -> None:
+        self._response.close()
+        self._connection.close()
+
+    def _say(self, chunk: bytes) -> None:
+        self._connection.send(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+
+
+def test_a_stream_is_a_conversation_on_one_socket(server: Live) -> None:
+    talk = Talk(server)
+    assert [talk.ask(text)["line"] for text in TEXTS] == [1, 2]
+    assert talk.end() == b""
+
+
+def test_a_stream_that_is_left_is_noticed_and_ended(server: Live) -> None:
+    talk = Talk(server)
+    talk.ask(TEXTS[0])
+    talk.hang_up()
+    abandoned = 'tidemill_requests_total{outcome="abandoned",protocol="ndjson"} 1.0'
+    while abandoned not in httpx.get(f"{server.url}/metrics").text:  # the test's own time limit ends it
+        pass
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="this machine has no curl")

@@ -107,7 +107,9 @@ def test_tei_ranks_labels_and_nests_batches() -> None:
             (["a", "b"], [ranked, ranked]),
             ([["a"], ["b"]], [ranked, ranked]),
         ):
-            assert (await api.client.post("/predict", json={"inputs": inputs})).json() == expected
+            response = await api.client.post("/predict", json={"inputs": inputs})
+            assert response.json() == expected
+            assert (response.headers["x-model-version"], response.headers["x-model-plan"]) == ("7", "fake-plan")
 
     run(story)
 
