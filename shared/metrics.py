@@ -6,6 +6,7 @@ starts at 0, so that the first event is a rise.
 
 from collections.abc import Iterable
 from enum import StrEnum
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -45,6 +46,16 @@ class RequestOutcome(StrEnum):
     TIMEOUT = "timeout"
     ABANDONED = "abandoned"
     FAILED = "failed"
+
+
+class InferenceProtocol(StrEnum):
+    """How a prediction was asked for. A line of a bulk stream counts as a request of its own."""
+
+    TIDEMILL = "tidemill"
+    NDJSON = "ndjson"
+    OPEN_INFERENCE = "open_inference"
+    MLFLOW = "mlflow"
+    TEI = "tei"
 
 
 class SwapOutcome(StrEnum):
@@ -94,9 +105,9 @@ class InputTrait(StrEnum):
     EMBEDDING = "embedding"
 
 
-def _start_at_zero(metric: Counter, values: Iterable[StrEnum]) -> Counter:
-    for value in values:
-        metric.labels(value.value)
+def _start_at_zero(metric: Counter, *labels: Iterable[StrEnum]) -> Counter:
+    for values in product(*labels):
+        metric.labels(*(value.value for value in values))
     return metric
 
 
@@ -406,12 +417,19 @@ class ServerMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.requests = _start_at_zero(
-            Counter("tidemill_requests_total", "Prediction requests by outcome.", ["outcome"], registry=registry),
+            Counter(
+                "tidemill_requests_total",
+                "Prediction requests by protocol and outcome; each line of a bulk stream is one.",
+                ["protocol", "outcome"],
+                registry=registry,
+            ),
+            InferenceProtocol,
             RequestOutcome,
         )
         self.latency = Histogram(
             "tidemill_request_seconds",
-            "Prediction requests answered with 200, from the first byte read to the answer.",
+            "Prediction requests answered with 200, from the first byte read to the answer, by protocol.",
+            ["protocol"],
             buckets=LATENCY_SECONDS,
             registry=registry,
         )
@@ -458,3 +476,9 @@ class ServerMetrics:
             registry=registry,
         )
         self.feedback = Counter("tidemill_feedback_total", "Labels received for served predictions.", registry=registry)
+
+    def request_ended(self, protocol: InferenceProtocol, outcome: RequestOutcome, seconds: float) -> None:
+        """Counts a prediction request, and times it if it was answered."""
+        self.requests.labels(protocol.value, outcome.value).inc()
+        if outcome is RequestOutcome.OK:
+            self.latency.labels(protocol.value).observe(seconds)

@@ -8,14 +8,20 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
 from services.server.api.asking import Asking
+from services.server.api.bulk import Bulk
+from services.server.api.compression import Inflated
 from services.server.api.docs import docs_page
 from services.server.api.feedback import feedback_routes
 from services.server.api.limits import BodyLimit, Measured
+from services.server.api.mlflow_scoring import mlflow_routes
 from services.server.api.model import model_routes
+from services.server.api.open_inference import open_inference_routes
+from services.server.api.openapi import install_document
 from services.server.api.operations import operations_routes
 from services.server.api.parts import Parts
-from services.server.api.predict import PREDICT_PATH, predict_routes
+from services.server.api.predict import predict_routes
 from services.server.api.problems import install_problems
+from services.server.api.tei import tei_routes
 
 DESCRIPTION = "Answers texts with the champion. Every answer names the model version that gave it; errors are RFC 9457."
 
@@ -32,13 +38,19 @@ def build_api(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextMa
     )
     settings, stream = parts.settings.server, parts.settings.stream
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Measured, path=PREDICT_PATH, metrics=parts.metrics)
+    app.add_middleware(Inflated)
+    app.add_middleware(Measured, metrics=parts.metrics)
     install_problems(app, settings.retry_after_seconds)
     asking = Asking(parts.engine, settings)
-    app.include_router(predict_routes(asking, stream.registered_model))
+    bulk = Bulk(asking, stream.registered_model, settings, parts.metrics)
+    app.include_router(predict_routes(asking, bulk, stream.registered_model))
+    app.include_router(open_inference_routes(asking, parts))
+    app.include_router(mlflow_routes(asking, parts))
+    app.include_router(tei_routes(asking, parts))
     app.include_router(feedback_routes(parts.feedback))
     app.include_router(model_routes(parts.status, stream))
     app.include_router(operations_routes(parts))
+    install_document(app)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -1,15 +1,21 @@
 """The one way from a request to answers, under every protocol: limits, patience, and nobody asked for who hung up."""
 
+import asyncio
 from collections.abc import Sequence
 from math import isfinite
+from random import uniform
 
 from fastapi import Request
 
 from services.server.api.disconnects import unless_gone
 from services.server.api.problems import InvalidRequestError
+from services.server.batcher import OverloadedError
 from services.server.engine import Engine, Predictions, Question
 from shared.settings import ServerSettings
 
+# Of a stream's texts, between tries to get into a full queue: a batch takes tens of milliseconds, a crowd seconds.
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
 TIMEOUT_HEADER = "X-Request-Timeout"
 
 
@@ -31,6 +37,21 @@ class Asking:
         self.check(texts)
         question = Question(texts, self.patience(request), version)
         return await unless_gone(request, self._engine.predict(question))
+
+    async def ask_in_turn(self, text: str, patience: float) -> Predictions:
+        """As `ask`, for one text of a stream: while too much is waiting, it waits, too.
+
+        Whether the client is still there is for the stream to notice.
+        Raises: As `ask`, but for OverloadedError and ClientGoneError.
+        """
+        self.check([text])
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await self._engine.predict(Question([text], patience))
+            except OverloadedError:
+                await asyncio.sleep(uniform(pause / 2, pause))
+                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def check(self, texts: Sequence[str]) -> None:
         """Raises InvalidRequestError for no text, too many, too long ones, or one of white space only."""

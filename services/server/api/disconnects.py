@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.requests import Request
+from starlette.types import Receive
 
 Value = TypeVar("Value")
 
@@ -19,7 +20,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Value]) -> Val
     Raises:
         ClientGoneError: The client hung up first.
     """
-    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(gone(request.receive))
     try:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if working.done():
@@ -30,6 +31,7 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Value]) -> Val
         leaving.cancel()
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def gone(receive: Receive) -> None:
+    """Returns once the client has hung up."""
+    while (await receive())["type"] != "http.disconnect":
         pass

@@ -4,6 +4,8 @@ import json
 from html import escape
 from typing import Any
 
+from services.server.api.documented import LINE_SCHEMA, SAMPLES
+
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#222}
 code,pre{font-family:ui-monospace,monospace;background:#f3f3f3}pre{padding:.75rem;overflow:auto}
 h2 b{color:#fff;background:#27617d;padding:.1rem .5rem;border-radius:.25rem;font-size:.8em}
@@ -22,23 +24,35 @@ def docs_page(document: dict[str, Any]) -> str:
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{STYLE}</style>'
         f"<h1>{title} {escape(info['version'])}</h1><p>{escape(info.get('description', ''))}</p>"
-        '<p>For tools: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1).</p>'
+        '<p>For tools: <a href="openapi.json">openapi.json</a> (OpenAPI 3.1). The examples are shell lines; put this '
+        "server's address into the variable <code>URL</code> first.</p>"
         f"{operations}</html>"
     )
 
 
 def _operation(method: str, path: str, operation: dict[str, Any], document: dict[str, Any]) -> str:
+    description = "".join(f"<p>{escape(part)}</p>" for part in operation.get("description", "").split("\n\n"))
     return (
-        f"<h2><b>{method.upper()}</b> <code>{escape(path)}</code></h2><p>{escape(operation.get('description', ''))}</p>"
-        f"{_body(operation, document)}{_answers(operation)}"
+        f"<h2><b>{method.upper()}</b> <code>{escape(path)}</code></h2>{description}"
+        f"{_examples(operation)}{_bodies(operation, document)}{_answers(operation)}"
     )
 
 
-def _body(operation: dict[str, Any], document: dict[str, Any]) -> str:
-    content = operation.get("requestBody", {}).get("content", {}).get("application/json")
-    if content is None:
-        return ""
-    return f"<p>Body:</p><pre>{escape(json.dumps(_resolved(content['schema'], document), indent=2))}</pre>"
+def _examples(operation: dict[str, Any]) -> str:
+    return "".join(f"<pre>{escape(sample['source'])}</pre>" for sample in operation.get(SAMPLES, ()))
+
+
+def _bodies(operation: dict[str, Any], document: dict[str, Any]) -> str:
+    contents = operation.get("requestBody", {}).get("content", {})
+    return "".join(
+        f"<details><summary>Takes {escape(kind)}</summary>{_shape(content, document)}</details>"
+        for kind, content in contents.items()
+    )
+
+
+def _shape(content: dict[str, Any], document: dict[str, Any]) -> str:
+    schema = _resolved(content.get(LINE_SCHEMA, content["schema"]), document)
+    return f"<pre>{escape(json.dumps(schema, indent=2))}</pre>"
 
 
 def _resolved(schema: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:

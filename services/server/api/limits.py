@@ -6,21 +6,23 @@ from http import HTTPStatus
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.server.api.problems import problem
-from shared.metrics import RequestOutcome, ServerMetrics
-
-CLOSE = {"Connection": "close"}  # what is left of the body is not read
+from services.server.api.problems import CLOSE, problem
+from services.server.api.protocols import is_bulk, protocol_of
+from shared.metrics import InferenceProtocol, RequestOutcome, ServerMetrics
 
 
 class BodyLimit:
-    """Refuses bodies above the limit: by their declared length at once, else as soon as they exceed it."""
+    """Refuses bodies above the limit: by their declared length at once, else as soon as they exceed it.
+
+    A bulk stream may go on for ever; whoever reads it bounds its lines.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app, self._max_bytes = app, max_bytes
         self._detail = f"a body may have {max_bytes} bytes; send fewer texts at once"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or is_bulk(scope):
             await self._app(scope, receive, send)
         elif _declared_length(scope) > self._max_bytes:
             refusal = problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, self._detail, headers=CLOSE)
@@ -48,13 +50,16 @@ def _declared_length(scope: Scope) -> int:
 
 
 class Measured:
-    """Counts the requests of one path by outcome, and times those answered with 200."""
+    """Counts prediction requests by protocol and outcome, and times those answered with 200.
 
-    def __init__(self, app: ASGIApp, path: str, metrics: ServerMetrics) -> None:
-        self._app, self._path, self._metrics = app, path, metrics
+    Of a bulk stream each line is a request, which its reader counts; here only a stream that fails as a whole is.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: ServerMetrics) -> None:
+        self._app, self._metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != self._path:
+        if scope["type"] != "http" or (protocol := protocol_of(scope)) is None:
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR.value
@@ -69,9 +74,8 @@ class Measured:
             await self._app(scope, receive, watched)
         finally:
             outcome = scope.get("state", {}).get("outcome") or _outcome(status)
-            self._metrics.requests.labels(outcome.value).inc()
-            if outcome is RequestOutcome.OK:
-                self._metrics.latency.observe(time.perf_counter() - began)
+            if (protocol, outcome) != (InferenceProtocol.NDJSON, RequestOutcome.OK):
+                self._metrics.request_ended(protocol, outcome, time.perf_counter() - began)
 
 
 def _outcome(status: int) -> RequestOutcome:

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from services.server.api.documented import problems
+from services.server.api.documented import curl, operation, problems
 from services.server.api.models import ModelResponse, lineage_in_short
 from services.server.slots import NoModelError
 from services.server.status import Status
@@ -13,7 +13,12 @@ def model_routes(status: Status, stream: StreamSettings) -> APIRouter:
     """Tells about the model in service."""
     router = APIRouter()
 
-    @router.get("/v1/model", response_model=ModelResponse, responses=problems(s503="No model has been promoted yet."))
+    @router.get(
+        "/v1/model",
+        response_model=ModelResponse,
+        responses=problems(s503="No model has been promoted yet."),
+        openapi_extra=operation(examples=[curl("/v1/model")]),
+    )
     async def model() -> ModelResponse:
         """The model that answers, and what it was made of."""
         now = status.now

@@ -1,16 +1,19 @@
 """Every error of the API as a problem body (RFC 9457)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, computed_field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from services.server.api.bodies import DamagedBodyError, InvalidBodyError, UnsupportedBodyError
 from services.server.api.disconnects import ClientGoneError
+from services.server.api.lines import LineTooLongError
 from services.server.batcher import BusyError, OverloadedError, TooLateError
 from services.server.engine import OtherVersionError
 from services.server.feedback import UnknownPredictionError
@@ -20,7 +23,11 @@ from shared.labels import UnknownLabelError
 from shared.metrics import RequestOutcome
 
 MEDIA_TYPE = "application/problem+json"
+CLOSE = {"Connection": "close"}  # for a body of which the rest is not read
 CLIENT_GONE = 499  # as nginx has it
+MOST_FIELDS = 20  # told of one body
+WRONG_SHAPE = "the body is not what this address takes; see errors"
+OUR_FAULT = "an error of the server, not of the request; its log says more"
 
 
 class FieldProblem(BaseModel):
@@ -31,7 +38,7 @@ class FieldProblem(BaseModel):
 
 
 class Problem(BaseModel):
-    """An error as RFC 9457 has it."""
+    """An error as RFC 9457 has it, with the members under which clients of other protocols look for it."""
 
     type: str = "about:blank"
     title: str
@@ -39,9 +46,33 @@ class Problem(BaseModel):
     detail: str | None = None
     errors: list[FieldProblem] | None = Field(None, description="By field, for a body of the wrong shape.")
 
+    @computed_field(description="All of it in one line: where clients of Open Inference and of TEI look.")  # type: ignore[prop-decorator]
+    @property
+    def error(self) -> str:
+        """The whole error in one line."""
+        fields = (f"{each.field}: {each.message}" if each.field else each.message for each in self.errors or ())
+        return "; ".join((self.detail or self.title, *fields))
+
+    @computed_field(description="TEI's kind of error.")  # type: ignore[prop-decorator]
+    @property
+    def error_type(self) -> str:
+        """As TEI's `ErrorType` has it."""
+        return _TEI_KINDS.get(self.status, "Validation")
+
+
+_TEI_KINDS: Mapping[int, str] = {
+    HTTPStatus.TOO_MANY_REQUESTS: "Overloaded",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Backend",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Unhealthy",
+}
+
 
 class InvalidRequestError(Exception):
     """The request has the right shape but asks for what is not allowed."""
+
+
+class UnknownModelError(Exception):
+    """The model asked for is not the one of this stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +90,20 @@ ANSWERS: Mapping[type[Exception], _Answer] = {
     OverloadedError: _Answer(HTTPStatus.TOO_MANY_REQUESTS, "Too much is waiting", RequestOutcome.OVERLOADED),
     TooLateError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "Not in time", RequestOutcome.TIMEOUT),
     InvalidRequestError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Not allowed", RequestOutcome.INVALID),
+    InvalidBodyError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Unprocessable Entity", RequestOutcome.INVALID),
+    UnsupportedBodyError: _Answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type", RequestOutcome.INVALID),
+    DamagedBodyError: _Answer(HTTPStatus.BAD_REQUEST, "Bad Request", RequestOutcome.INVALID),
+    LineTooLongError: _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Line too long", RequestOutcome.INVALID),
     UnknownLabelError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Unknown label", RequestOutcome.INVALID),
     OtherVersionError: _Answer(HTTPStatus.NOT_FOUND, "Another version serves", RequestOutcome.INVALID),
+    UnknownModelError: _Answer(HTTPStatus.NOT_FOUND, "Unknown model", RequestOutcome.INVALID),
     UnknownPredictionError: _Answer(HTTPStatus.NOT_FOUND, "Unknown prediction", RequestOutcome.INVALID),
     BrokerUnavailableError: _Answer(
         HTTPStatus.SERVICE_UNAVAILABLE, "Kafka is not there", RequestOutcome.FAILED, retry=True
     ),
     BrokerRefusedError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "Kafka refused", RequestOutcome.FAILED, retry=True),
 }
+_FAILED = _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error", RequestOutcome.FAILED)
 
 
 def problem(
@@ -79,21 +116,45 @@ def problem(
 ) -> JSONResponse:
     """A problem response. The title defaults to the status's own phrase."""
     body = Problem(title=title or HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
-    return JSONResponse(body.model_dump(exclude_none=True), status, dict(headers or {}), MEDIA_TYPE)
+    return _response(body, headers)
+
+
+def _response(body: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse(body.model_dump(exclude_none=True), body.status, dict(headers or {}), MEDIA_TYPE)
+
+
+def tell(error: Exception) -> tuple[Problem, RequestOutcome]:
+    """An exception as its problem body and its outcome; one that is not foreseen as an error of the server."""
+    answer = _answer(error)
+    if answer is _FAILED:
+        detail, errors = OUR_FAULT, None
+    elif isinstance(error, InvalidBodyError):
+        detail, errors = WRONG_SHAPE, field_problems(error.errors)
+    else:
+        detail, errors = str(error), None
+    return Problem(title=answer.title, status=answer.status, detail=detail, errors=errors), answer.outcome
+
+
+def _answer(error: Exception) -> _Answer:
+    return next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), _FAILED)
+
+
+def field_problems(errors: Sequence[Any]) -> list[FieldProblem]:
+    """pydantic's findings. What was sent is not repeated: it may be personal, or no text at all."""
+    return [FieldProblem(field=".".join(map(str, each["loc"])), message=each["msg"]) for each in errors[:MOST_FIELDS]]
 
 
 def install_problems(app: FastAPI, retry_after_seconds: int) -> None:
     """Has every error of the app answered with a problem body, and 429 and 503 with Retry-After."""
 
     def told(request: Request, error: Exception) -> JSONResponse:
-        answer = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
-        request.state.outcome = answer.outcome
+        body, request.state.outcome = tell(error)
         headers = {}
         if isinstance(error, BusyError):
             headers["Retry-After"] = str(error.retry_after_seconds)
-        elif answer.retry:
+        elif _answer(error).retry:
             headers["Retry-After"] = str(retry_after_seconds)
-        return problem(answer.status, str(error), title=answer.title, headers=headers)
+        return _response(body, headers)
 
     for kind in ANSWERS:
         app.add_exception_handler(kind, told)
@@ -107,13 +168,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     if not request.headers.get("content-type", "").startswith("application/json"):
         return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON with the header Content-Type: application/json")
-    # What was sent is not repeated: it may be personal, or no text at all.
-    errors = [
-        FieldProblem(field=".".join(map(str, item["loc"][1:])), message=item["msg"]) for item in error.errors()[:20]
-    ]
-    return problem(
-        HTTPStatus.UNPROCESSABLE_ENTITY, "the body is not what this address takes; see errors", errors=errors
-    )
+    within_body = [each | {"loc": each["loc"][1:]} for each in error.errors()]
+    return problem(HTTPStatus.UNPROCESSABLE_ENTITY, WRONG_SHAPE, errors=field_problems(within_body))
 
 
 def _nobody_reads(request: Request, error: Exception) -> Response:
@@ -128,4 +184,4 @@ def _refused(request: Request, error: Exception) -> JSONResponse:
 
 
 def _failed(request: Request, error: Exception) -> JSONResponse:
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "an error of the server, not of the request; its log says more")
+    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, OUR_FAULT)

@@ -76,8 +76,9 @@ class Api:
     async def predict(self, **body: Any) -> httpx.Response:
         return await self.client.post("/v1/predict", json=body)
 
-    def requests(self, outcome: str) -> float | None:
-        return self.metrics.get_sample_value("tidemill_requests_total", {"outcome": outcome})
+    def requests(self, outcome: str, protocol: str = "tidemill") -> float | None:
+        labels = {"protocol": protocol, "outcome": outcome}
+        return self.metrics.get_sample_value("tidemill_requests_total", labels)
 
 
 @asynccontextmanager

@@ -86,21 +86,13 @@ def test_a_body_of_another_shape_is_refused_with_the_fields_named(body: Any) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "status"),
-    [
-        (b"not json", 422),
-        (b"\x80abc", 400),
-        (b'{"text": "\\ud800"}', 422),
-        (b'{"text": NaN}', 422),
-        (b"[" * 100_000, 400),
-        (b"", 422),
-    ],
+    "content", [b"not json", b"\x80abc", b'{"text": "\\ud800"}', b'{"text": NaN}', b"[" * 100_000, b""]
 )
-def test_bytes_that_are_no_request_are_refused(content: bytes, status: int) -> None:
+def test_bytes_that_are_no_request_are_refused(content: bytes) -> None:
     async def story(api: Api) -> None:
         api.serve()
         headers = {"Content-Type": "application/json"}
-        assert_problem(await api.client.post("/v1/predict", content=content, headers=headers), status)
+        assert_problem(await api.client.post("/v1/predict", content=content, headers=headers), 422)
 
     run(story)
 

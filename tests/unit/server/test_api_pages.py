@@ -1,6 +1,7 @@
 """Feedback, and the pages about the model, health, metrics and the API itself."""
 
 from datetime import UTC, datetime
+from html import escape
 
 import pytest
 
@@ -85,6 +86,20 @@ def test_the_documents_need_no_network() -> None:
         assert "openapi.json" in page
         assert [foreign for foreign in ("http://", "https://", "<script") if foreign in page] == []
         assert PROBLEM in document["paths"]["/v1/predict"]["post"]["responses"]["429"]["content"]
+
+    run(story)
+
+
+def test_the_documents_show_an_example_of_every_operation() -> None:
+    async def story(api: Api) -> None:
+        page = (await api.client.get("/docs")).text
+        document = (await api.client.get("/openapi.json")).json()
+        operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+        assert operations
+        for operation in operations:
+            assert operation["x-codeSamples"]
+            assert all(escape(sample["source"]) in page for sample in operation["x-codeSamples"])
+        assert "Takes application/x-ndjson" in page
 
     run(story)
 
