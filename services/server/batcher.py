@@ -27,6 +27,7 @@ Answer = TypeVar("Answer")
 
 CHARS_PER_TOKEN = 4  # of English; the classifier counts exactly and keeps the budget, this only sizes its share
 SPECIAL_TOKENS = 2
+SHORTEST = SPECIAL_TOKENS + 1
 
 
 class BusyError(RetryableError):
@@ -105,6 +106,15 @@ class Batcher(Generic[Answer]):
             raise TooLateError(f"not answered within {timeout_seconds:g} s", self._wait(self._queue.tokens)) from None
         finally:
             self._queue.drop(request)
+
+    def refusal(self, timeout_seconds: float) -> BusyError | None:
+        """Why even one short text would be refused now; None if it would not be."""
+        try:
+            self._refuse_if_full(SHORTEST)
+            self._refuse_if_late([SHORTEST], timeout_seconds)
+        except BusyError as error:
+            return error
+        return None
 
     def _enqueue(self, slot: Slot, texts: Sequence[str], timeout_seconds: float) -> _Request[Answer]:
         tokens = [estimated_tokens(text, slot.model.window) for text in texts]

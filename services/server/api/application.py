@@ -7,6 +7,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from services.server.api.admission import Admission
 from services.server.api.asking import Asking
 from services.server.api.bulk import Bulk
 from services.server.api.compression import Inflated
@@ -39,9 +40,10 @@ def build_api(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextMa
     settings, stream = parts.settings.server, parts.settings.stream
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Inflated)
+    asking = Asking(parts.engine, settings)
+    app.add_middleware(Admission, asking=asking)
     app.add_middleware(Measured, metrics=parts.metrics)
     install_problems(app, settings.retry_after_seconds)
-    asking = Asking(parts.engine, settings)
     bulk = Bulk(asking, stream.registered_model, settings, parts.metrics)
     app.include_router(predict_routes(asking, bulk, stream.registered_model))
     app.include_router(open_inference_routes(asking, parts))

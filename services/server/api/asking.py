@@ -6,10 +6,12 @@ from math import isfinite
 from random import uniform
 
 from fastapi import Request
+from starlette.datastructures import Headers
+from starlette.types import Scope
 
 from services.server.api.disconnects import unless_gone
 from services.server.api.problems import InvalidRequestError
-from services.server.batcher import OverloadedError
+from services.server.batcher import BusyError, OverloadedError
 from services.server.engine import Engine, Predictions, Question
 from shared.settings import ServerSettings
 
@@ -35,7 +37,7 @@ class Asking:
             NoModelError, OtherVersionError, OverloadedError, TooLateError: As of `Engine.predict`.
         """
         self.check(texts)
-        question = Question(texts, self.patience(request), version)
+        question = Question(texts, self.patience(request.headers), version)
         return await unless_gone(request, self._engine.predict(question))
 
     async def ask_in_turn(self, text: str, patience: float) -> Predictions:
@@ -53,6 +55,14 @@ class Asking:
                 await asyncio.sleep(uniform(pause / 2, pause))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
+    def refusal(self, scope: Scope) -> BusyError | None:
+        """Why even one short text would be refused now; None if it would not be, or the request has other faults."""
+        try:
+            patience = self.patience(Headers(scope=scope))
+        except InvalidRequestError:
+            return None
+        return self._engine.batcher.refusal(patience)
+
     def check(self, texts: Sequence[str]) -> None:
         """Raises InvalidRequestError for no text, too many, too long ones, or one of white space only."""
         if not texts:
@@ -69,13 +79,13 @@ class Asking:
         if not all(text.strip() for text in texts):
             raise InvalidRequestError("a text with nothing but white space; leave it out")
 
-    def patience(self, request: Request) -> float:
+    def patience(self, headers: Headers) -> float:
         """Seconds that the client will wait, by its header, and at most the server's own limit.
 
         Raises: InvalidRequestError if the header is no positive number.
         """
         longest = self._limits.request_timeout_seconds
-        if (said := request.headers.get(TIMEOUT_HEADER)) is None:
+        if (said := headers.get(TIMEOUT_HEADER)) is None:
             return longest
         try:
             seconds = float(said)

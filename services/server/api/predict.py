@@ -43,7 +43,7 @@ def predict_routes(asking: Asking, bulk: Bulk, model_name: str) -> APIRouter:
             case bodies.TEXT:
                 texts = [bodies.decoded(await request.body(), request.headers)]
             case bodies.NDJSON:
-                return BulkResponse(bulk, asking.patience(request))
+                return BulkResponse(bulk, asking.patience(request.headers))
             case _:
                 raise bodies.unsupported(bodies.JSON, bodies.TEXT, bodies.NDJSON)
         answer = PredictResponse.of(model_name, await asking.ask(request, texts))

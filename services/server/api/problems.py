@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, computed_field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.types import Scope
 
 from services.server.api.bodies import DamagedBodyError, InvalidBodyError, UnsupportedBodyError
 from services.server.api.disconnects import ClientGoneError
@@ -135,6 +136,13 @@ def tell(error: Exception) -> tuple[Problem, RequestOutcome]:
     return Problem(title=answer.title, status=answer.status, detail=detail, errors=errors), answer.outcome
 
 
+def refuse(error: BusyError, scope: Scope) -> JSONResponse:
+    """A problem response that says when to ask again; the request's outcome is noted in its scope."""
+    body, outcome = tell(error)
+    scope.setdefault("state", {})["outcome"] = outcome
+    return _response(body, {"Retry-After": str(error.retry_after_seconds)})
+
+
 def _answer(error: Exception) -> _Answer:
     return next((ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS), _FAILED)
 
@@ -148,13 +156,10 @@ def install_problems(app: FastAPI, retry_after_seconds: int) -> None:
     """Has every error of the app answered with a problem body, and 429 and 503 with Retry-After."""
 
     def told(request: Request, error: Exception) -> JSONResponse:
-        body, request.state.outcome = tell(error)
-        headers = {}
         if isinstance(error, BusyError):
-            headers["Retry-After"] = str(error.retry_after_seconds)
-        elif _answer(error).retry:
-            headers["Retry-After"] = str(retry_after_seconds)
-        return _response(body, headers)
+            return refuse(error, request.scope)
+        body, request.state.outcome = tell(error)
+        return _response(body, {"Retry-After": str(retry_after_seconds)} if _answer(error).retry else None)
 
     for kind in ANSWERS:
         app.add_exception_handler(kind, told)

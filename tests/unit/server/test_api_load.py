@@ -58,6 +58,31 @@ def test_a_full_queue_is_429_and_the_others_are_answered() -> None:
     run(story, queue_tokens=6)
 
 
+def test_a_refusal_does_not_read_the_body() -> None:
+    gate, entered = threading.Event(), threading.Event()
+
+    def hold(texts: Sequence[str]) -> None:
+        entered.set()
+        assert gate.wait(20)
+
+    async def story(api: Api) -> None:
+        api.serve(FakeModel(before=hold))
+        first = asyncio.create_task(api.predict(text="a"))
+        await asyncio.to_thread(entered.wait, 20)
+        waiting = asyncio.create_task(api.predict(text="b" * 20))
+        while api.metrics.get_sample_value("tidemill_queue_texts") != 1:
+            await asyncio.sleep(0)
+        response = await api.client.post(
+            "/v1/predict", content=b"no JSON", headers={"content-type": "application/json"}
+        )
+        assert_problem(response, 429)
+        gate.set()
+        assert (await first).status_code == (await waiting).status_code == 200
+        assert api.requests("overloaded") == 1
+
+    run(story, queue_tokens=6)
+
+
 def test_a_request_that_waits_too_long_is_503() -> None:
     gate = threading.Event()
 
