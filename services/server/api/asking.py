@@ -5,6 +5,7 @@ from math import isfinite
 
 from fastapi import Request
 
+from services.server.api.callers import caller_of
 from services.server.api.disconnects import unless_gone
 from services.server.api.problems import InvalidRequestError
 from services.server.engine import Engine, Predictions, Question
@@ -29,7 +30,7 @@ class Asking:
             NoModelError, OtherVersionError, OverloadedError, TimedOutError: As of `Engine.predict`.
         """
         self.check(texts)
-        question = Question(texts, self.patience(request), version)
+        question = Question(texts, self.patience(request), version, caller_of(request))
         return await unless_gone(request, self._engine.predict(question))
 
     def check(self, texts: Sequence[str]) -> None:
