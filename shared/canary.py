@@ -73,11 +73,11 @@ class CanaryFold:
             self._waiting.clear()
         if decision.version is None:
             return
-        if decision.verdict is Verdict.UNDECIDED:
-            self._waiting.setdefault(decision.version)
-        else:
+        if decision.verdict is not Verdict.UNDECIDED:
             self._settled[decision.version] = decision
             self._waiting.pop(decision.version, None)
+        elif decision.version not in self._settled:
+            self._waiting.setdefault(decision.version)
 
     def ordered(self, command: Command) -> None:
         """Takes the next order; those about other things change nothing."""
