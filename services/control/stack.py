@@ -11,9 +11,11 @@ from rich.table import Table
 from deploy.local.endpoints import Endpoints, Phase
 from deploy.local.stack import Stack
 from services.control import history
-from services.control.output import cell, console, print_json, show_facts
+from services.control.output import cell, console, print_json, show_facts, show_rows
+from services.control.servers import behind, replicas
 from services.control.session import RefusedError, Session
 from shared.errors import TidemillError
+from shared.events import utc_now
 
 LOOK_SECONDS = 0.2
 COLOURS = {Phase.READY: "green", Phase.DONE: "green", Phase.BACKING_OFF: "red", Phase.STOPPED: "red"}
@@ -73,8 +75,8 @@ def down(session: Session) -> None:
     console.print("Stopped; data stays in " + str(stack.home) if was_running else "No stack was running.")
 
 
-def status(session: Session, as_json: bool) -> None:
-    """Processes, addresses, the model in service and who serves it."""
+def status(session: Session, as_json: bool) -> bool:
+    """Processes, addresses, the model in service and who serves it. Returns whether all servers follow the ledger."""
     stack = Stack(session.local.home)
     endpoints = stack.endpoints()
     memory, model = stack.memory_mib(), _model(session)
@@ -88,24 +90,30 @@ def status(session: Session, as_json: bool) -> None:
                 "model": model,
             }
         )
-        return
+        return not model.get("behind")
     console.print(process_table(endpoints, memory))
     console.print(f"Memory in all: {sum(memory.values()):.0f} MiB")
     show_facts("Addresses", addresses(endpoints), as_json=False)
+    servers = model.pop("servers", [])
     show_facts("Model", model, as_json=False)
+    show_rows("servers", servers, as_json=False)
+    return not model.get("behind")
 
 
 def _model(session: Session) -> dict[str, Any]:
     """The champion by the ledger and what each server says; a part that does not answer says so."""
     try:
-        ledger, servers = history.decisions(session.settings), history.servers(session.settings)
+        ledger, states = history.decisions(session.settings), history.servers(session.settings)
     except TidemillError as error:
         return {"champion": None, "problem": str(error)}
-    serving = {
-        state.replica_id: f"{state.phase.value} {state.version or '-'} {state.reason or ''}".strip()
-        for state in servers
+    now, bounds = utc_now(), session.settings.server
+    found = replicas(states, bounds.silent_seconds, now)
+    return {
+        "champion": history.champion(ledger),
+        "decisions": len(ledger),
+        "behind": behind(found, ledger, bounds.late_seconds, now),
+        "servers": [replica.row() for replica in found],
     }
-    return {"champion": history.champion(ledger), "decisions": len(ledger), "servers": serving}
 
 
 def logs(session: Session, name: str, follow: bool, lines: int) -> None:
