@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,28 +77,47 @@ def down(session: Session) -> None:
 
 
 def status(session: Session, as_json: bool) -> bool:
-    """Processes, addresses, the model in service and who serves it. Returns whether all servers follow the ledger."""
-    stack = Stack(session.local.home)
-    endpoints = stack.endpoints()
-    memory, model = stack.memory_mib(), _model(session)
+    """Processes, addresses, the model in service and who serves it. Returns whether all servers follow the ledger.
+
+    Without a local stack, where Kafka's address is configured: the model and its servers.
+    """
+    stack, is_configured = Stack(session.local.home), session.local.kafka.bootstrap_servers is not None
+    local = _local(stack) if stack.is_running or not is_configured else None
+    model = _model(session)
     if as_json:
-        print_json(
-            {
-                "home": str(stack.home),
-                "processes": {name: state.model_dump(mode="json") for name, state in endpoints.processes.items()},
-                "memory_mib": memory,
-                "addresses": addresses(endpoints),
-                "model": model,
-            }
-        )
-        return not model.get("behind")
-    console.print(process_table(endpoints, memory))
-    console.print(f"Memory in all: {sum(memory.values()):.0f} MiB")
-    show_facts("Addresses", addresses(endpoints), as_json=False)
-    servers = model.pop("servers", [])
-    show_facts("Model", model, as_json=False)
-    show_rows("servers", servers, as_json=False)
+        print_json(({} if local is None else local.facts()) | {"model": model})
+    else:
+        if local is not None:
+            local.show()
+        show_facts("Model", {name: value for name, value in model.items() if name != "servers"}, as_json=False)
+        show_rows("servers", model.get("servers", ()), as_json=False)
     return not model.get("behind")
+
+
+@dataclass(frozen=True)
+class _Local:
+    """The local stack as it is now."""
+
+    home: Path
+    endpoints: Endpoints
+    memory: dict[str, float]
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "home": str(self.home),
+            "processes": {name: state.model_dump(mode="json") for name, state in self.endpoints.processes.items()},
+            "memory_mib": self.memory,
+            "addresses": addresses(self.endpoints),
+        }
+
+    def show(self) -> None:
+        console.print(process_table(self.endpoints, self.memory))
+        console.print(f"Memory in all: {sum(self.memory.values()):.0f} MiB")
+        show_facts("Addresses", addresses(self.endpoints), as_json=False)
+
+
+def _local(stack: Stack) -> _Local:
+    return _Local(stack.home, stack.endpoints(), stack.memory_mib())
 
 
 def _model(session: Session) -> dict[str, Any]:

@@ -14,7 +14,7 @@ def caller_of(request: Request) -> str | None:
     Credentials are hashed, so that none is kept beyond the door. None: nothing is known, as on a Unix socket.
     """
     if said := request.headers.get(CANARY_KEY_HEADER):
-        return f"key:{said}"
+        return said
     for header in CREDENTIAL_HEADERS:
         if credential := request.headers.get(header):
             return f"credential:{hashlib.sha256(credential.encode()).hexdigest()}"

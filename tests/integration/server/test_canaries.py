@@ -122,6 +122,7 @@ def test_a_restarted_server_finds_its_canary_again_and_off_ends_it(server: Serve
     assert tidemill("canary", challenger.version, "--share", "100%", "--why", "to see").exit_code == 0
     server.terminate()
     server.start()
+    server.until(ok=True)
     until(lambda: set(answered_by(server).values()) == {(challenger.version, "negative")})
     result = tidemill("canary", "--off", "--why", "enough")
     assert "answers alone on 1 of 1 servers" in result.output

@@ -9,7 +9,7 @@ def request(*headers: tuple[str, str], client: tuple[str, int] | None = ("192.0.
 
 
 def test_what_the_caller_says_counts_first() -> None:
-    assert caller_of(request(("X-Canary-Key", "ann"), ("Authorization", "Bearer secret"))) == "key:ann"
+    assert caller_of(request(("X-Canary-Key", "ann"), ("Authorization", "Bearer secret"))) == "ann"
 
 
 def test_credentials_keep_a_caller_on_its_side_and_are_not_kept_themselves() -> None:
