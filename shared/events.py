@@ -394,6 +394,14 @@ class BaseDecision(Event):
     decided_at: datetime
 
 
+class ServingRole(StrEnum):
+    """As what a model answers: `champion` to all, `canary` to a sticky share, `shadow` to nobody, only to compare."""
+
+    CHAMPION = "champion"
+    CANARY = "canary"
+    SHADOW = "shadow"
+
+
 class ServedPrediction(Event):
     """One answer that the server gave."""
 
@@ -404,6 +412,7 @@ class ServedPrediction(Event):
     label: str
     score: float
     scores: dict[str, float]
+    role: ServingRole = Field(ServingRole.CHAMPION, description="Of the version when it answered.")
     replica_id: str
     served_at: datetime
 
@@ -416,6 +425,19 @@ class CommandKind(StrEnum):
     ROLLBACK = "rollback"
     DRIFT = "drift"
     REBUILD = "rebuild"
+    CANARY = "canary"
+
+
+class CanaryTerms(BaseModel):
+    """How a challenger answers beside the champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    role: Literal[ServingRole.CANARY, ServingRole.SHADOW]
+    share: float = Field(ge=0, le=1, description="Canary: of the callers. Shadow: of the texts. 0: the order ends all.")
+    decision: NonNegativeInt = Field(
+        description="Newest entry of the ledger at the order. A later one that moves the champion, or settles the "
+        "version, ends it."
+    )
 
 
 class Command(Event):
@@ -427,12 +449,14 @@ class Command(Event):
     target: str | None = Field(
         None,
         description="Window id or version; null: the open window / the version before. Drift: the offset in "
-        "`reviews.curated` that showed it. Rebuild: what to leave out, source=NAME or offsets=FIRST-LAST.",
+        "`reviews.curated` that showed it. Rebuild: what to leave out, source=NAME or offsets=FIRST-LAST. Canary: the "
+        "version; null: the champion answers alone.",
     )
     against: str | None = Field(
         None,
         description="A rollback only while this version is champion; null: whichever is. Rebuild: of this version.",
     )
+    canary: CanaryTerms | None = Field(None, description="Of an order about a canary.")
     who: str = Field(min_length=1)
     why: str = Field(min_length=1)
     numbers: dict[str, float] = Field(default_factory=dict, description="What the watch had counted, if it orders.")
@@ -452,6 +476,38 @@ class ServerPhase(StrEnum):
     FAILED = "failed"
 
 
+class CanaryState(BaseModel):
+    """What a replica does about the challenger beside its champion."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    version: str
+    role: ServingRole
+    share: float = Field(description="Canary: of the callers. Shadow: of the texts.")
+    phase: ServerPhase
+    reason: str | None = Field(None, description="Why it does not answer.")
+
+
+class CanaryCounts(Event):
+    """What one replica has counted of one challenger so far; the last one of each session counts, and they add up."""
+
+    ce_type: ClassVar[str] = "tidemill.canary.counts"
+    version: str
+    champion: str = Field(description="The version that it is compared with.")
+    role: ServingRole
+    replica_id: str
+    session_id: str = Field(description="One stay of the challenger in one process.")
+    answers: NonNegativeInt = Field(description="Texts that it answered to callers.")
+    failures: NonNegativeInt = Field(description="Requests that the champion had to answer instead, and failed copies.")
+    compared: NonNegativeInt = Field(description="Texts that both were asked, one after the other, nothing else going.")
+    disagreements: NonNegativeInt = Field(description="Of these: the labels differ.")
+    score_difference: float = Field(
+        description="Of these: sum of the absolute differences in the probability of the champion's label."
+    )
+    seconds: float = Field(description="That the challenger took for them.")
+    champion_seconds: float
+    at: datetime
+
+
 class ServerState(Event):
     """What one replica serves; the last one per replica counts."""
 
@@ -461,4 +517,5 @@ class ServerState(Event):
     phase: ServerPhase
     reason: str | None = None
     url: str | None = None
+    canary: CanaryState | None = Field(None, description="The challenger beside the champion, if there is one.")
     at: datetime

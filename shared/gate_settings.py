@@ -121,6 +121,16 @@ class LatencyTermSettings(Section):
     max_ratio: float = Field(1.5, gt=0, description="Challenger's seconds per second of the champion.")
 
 
+class ServingTermSettings(Section):
+    """Beside the champion the challenger answered about as it does, about as fast. Not asked unless it is named."""
+
+    kind: Literal["serving"] = "serving"
+    guard: bool = True
+    max_disagreement: float = Field(0.1, gt=0, lt=1, description="Share of texts that may get another label.")
+    max_latency_ratio: float = Field(1.5, gt=0, description="Challenger's seconds per second of the champion.")
+    min_texts: int = Field(200, ge=1, description="Texts compared before it is judged.")
+
+
 VetoTermSettings = (
     SlicesTermSettings
     | ErasTermSettings
@@ -129,6 +139,7 @@ VetoTermSettings = (
     | BaselineTermSettings
     | SizeTermSettings
     | LatencyTermSettings
+    | ServingTermSettings
 )
 TermSettings = Annotated[
     AnswersTermSettings

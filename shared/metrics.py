@@ -16,6 +16,7 @@ from shared.events import (
     Event,
     RejectionReason,
     ServerPhase,
+    ServingRole,
     SetAside,
     Trigger,
     UnlabeledWindow,
@@ -412,10 +413,92 @@ class MonitorMetrics:
         )
 
 
+class CanaryMetrics:
+    """Answers by version and role, and a challenger beside the champion."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.version = Gauge(
+            "tidemill_canary_version", "Challenger loaded beside the champion; 0: none.", registry=registry
+        )
+        self.share = Gauge(
+            "tidemill_canary_share_ratio",
+            "Of callers whom a canary answers, or of texts that a shadow is asked.",
+            ["role"],
+            registry=registry,
+        )
+        self.switched_off = Counter(
+            "tidemill_canaries_switched_off_total",
+            "Challengers that this replica ended because they failed too often. Look at its log, and reject or order.",
+            registry=registry,
+        )
+        self.copies_dropped = Counter(
+            "tidemill_canary_copies_dropped_total",
+            "Texts not compared because the model never rested. Answers are not affected.",
+            registry=registry,
+        )
+        self._answers = Counter(
+            "tidemill_version_answers_total", "Texts answered to callers.", ["version", "role"], registry=registry
+        )
+        self._seconds = Histogram(
+            "tidemill_version_request_seconds",
+            "From question to answers within the engine, waiting included.",
+            ["version", "role"],
+            buckets=LATENCY_SECONDS,
+            registry=registry,
+        )
+        self._failures = Counter(
+            "tidemill_version_failures_total",
+            "Requests that the champion answered in a canary's place, and texts that could not be compared.",
+            ["version", "role"],
+            registry=registry,
+        )
+        self._compared = Counter(
+            "tidemill_canary_compared_texts_total",
+            "Texts that champion and challenger were both asked, alone.",
+            ["version"],
+            registry=registry,
+        )
+        self._disagreements = Counter(
+            "tidemill_canary_disagreements_total", "Of these: the labels differ.", ["version"], registry=registry
+        )
+        self._difference = Counter(
+            "tidemill_canary_score_difference_total",
+            "Of these: sum of absolute differences in the probability of the champion's label. Mean: by texts.",
+            ["version"],
+            registry=registry,
+        )
+        self._compared_seconds = Counter(
+            "tidemill_canary_compared_seconds_total",
+            "That each took for these. Ratio: latency of challenger by champion.",
+            ["version", "role"],
+            registry=registry,
+        )
+
+    def answered(self, version: str, role: ServingRole, texts: int, seconds: float) -> None:
+        """One request was answered."""
+        self._answers.labels(version, role.value).inc(texts)
+        self._seconds.labels(version, role.value).observe(seconds)
+
+    def failed(self, version: str, role: ServingRole) -> None:
+        """A challenger did not answer what it was asked."""
+        self._failures.labels(version, role.value).inc()
+
+    def compared(
+        self, version: str, *, agrees: bool, difference: float, seconds: float, champion_seconds: float
+    ) -> None:
+        """One text was answered by both. Args: version: the challenger's."""
+        self._compared.labels(version).inc()
+        self._disagreements.labels(version).inc(not agrees)
+        self._difference.labels(version).inc(difference)
+        self._compared_seconds.labels(version, ServingRole.SHADOW.value).inc(seconds)
+        self._compared_seconds.labels(version, ServingRole.CHAMPION.value).inc(champion_seconds)
+
+
 class ServerMetrics:
     """Answers and swaps."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.canary = CanaryMetrics(registry)
         self.requests = _start_at_zero(
             Counter(
                 "tidemill_requests_total",

@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from shared.canary_settings import CanarySettings
 from shared.errors import ConfigurationError
 from shared.events import SplitRecord
 from shared.gate_settings import BaseGateSettings
@@ -265,9 +266,16 @@ class ServerSettings(Section):
     drain_seconds: float = Field(20.0, gt=0, description="For requests under way at a stop.")
     retry_after_seconds: int = Field(5, ge=1, description="Told to clients while there is no champion.")
     check_alias_seconds: float = Field(30.0, gt=0, description="Between looks at the registry's champion.")
+    silent_seconds: float = Field(
+        90.0, gt=0, description="A replica that has announced nothing for this long is silent, says `tidemill status`."
+    )
+    late_seconds: float = Field(
+        60.0, gt=0, description="After a decision, for every replica to serve it; then `tidemill status` exits with 1."
+    )
     prediction_sample: float = Field(1.0, ge=0, le=1, description="Share of answers sent to `predictions.served`.")
     prediction_store_rows: int = Field(100_000, ge=1, description="Texts kept on disk for feedback by prediction id.")
     known_questions_timeout_seconds: float = Field(60.0, gt=0, description="For a new model to prove itself.")
+    canary: CanarySettings = CanarySettings()
 
 
 class ServiceSettings(Section):

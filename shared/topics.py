@@ -7,6 +7,7 @@ from pydantic import BaseModel
 from shared.events import (
     BaseCandidate,
     BaseDecision,
+    CanaryCounts,
     Candidate,
     ClosedWindow,
     Command,
@@ -179,6 +180,16 @@ SERVERS_STATE = Topic(
     summary="What each server replica serves.",
 )
 
+CANARIES_COUNTS = Topic(
+    "canaries.counts",
+    "version, replica and session",
+    CanaryCounts,
+    written_by="server",
+    read_by="evaluator, people",
+    compact=True,
+    summary="What each replica has counted of a challenger beside the champion.",
+)
+
 ALL_TOPICS: tuple[Topic, ...] = (
     REVIEWS_LABELED,
     REVIEWS_CURATED,
@@ -193,4 +204,5 @@ ALL_TOPICS: tuple[Topic, ...] = (
     PREDICTIONS_SERVED,
     CONTROL_COMMANDS,
     SERVERS_STATE,
+    CANARIES_COUNTS,
 )

@@ -14,6 +14,7 @@ from services.control import history, orders, pages
 from services.control import publish as publishing
 from services.control import stack as stacks
 from services.control.bases import bases
+from services.control.canary import canary
 from services.control.options import Who, Why
 from services.control.output import AsJson, console, errors, print_json, show_facts, show_rows
 from services.control.readback import backtest, reproduce
@@ -39,6 +40,7 @@ app.command()(bases)
 app.command()(reproduce)
 app.command()(backtest)
 app.command()(rebuild)
+app.command()(canary)
 
 
 def session_of(context: typer.Context) -> Session:
@@ -366,8 +368,9 @@ def down(context: typer.Context) -> None:
 
 @app.command()
 def status(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show the local stack's processes, addresses and model."""
-    stacks.status(session_of(context), as_json)
+    """Show the local stack's processes and addresses, and who serves what. Exit code 1 if a server does not follow."""
+    if not stacks.status(session_of(context), as_json):
+        raise typer.Exit(ExitCode.CRASHED)
 
 
 @app.command()

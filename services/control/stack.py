@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from rich.table import Table
 from deploy.local.endpoints import Endpoints, Phase
 from deploy.local.stack import Stack
 from services.control import history
-from services.control.output import cell, console, print_json, show_facts
+from services.control.output import cell, console, print_json, show_facts, show_rows
+from services.control.servers import behind, replicas
 from services.control.session import RefusedError, Session
 from shared.errors import TidemillError
+from shared.events import utc_now
 
 LOOK_SECONDS = 0.2
 COLOURS = {Phase.READY: "green", Phase.DONE: "green", Phase.BACKING_OFF: "red", Phase.STOPPED: "red"}
@@ -73,39 +76,64 @@ def down(session: Session) -> None:
     console.print("Stopped; data stays in " + str(stack.home) if was_running else "No stack was running.")
 
 
-def status(session: Session, as_json: bool) -> None:
-    """Processes, addresses, the model in service and who serves it."""
-    stack = Stack(session.local.home)
-    endpoints = stack.endpoints()
-    memory, model = stack.memory_mib(), _model(session)
+def status(session: Session, as_json: bool) -> bool:
+    """Processes, addresses, the model in service and who serves it. Returns whether all servers follow the ledger.
+
+    Without a local stack, where Kafka's address is configured: the model and its servers.
+    """
+    stack, is_configured = Stack(session.local.home), session.local.kafka.bootstrap_servers is not None
+    local = _local(stack) if stack.is_running or not is_configured else None
+    model = _model(session)
     if as_json:
-        print_json(
-            {
-                "home": str(stack.home),
-                "processes": {name: state.model_dump(mode="json") for name, state in endpoints.processes.items()},
-                "memory_mib": memory,
-                "addresses": addresses(endpoints),
-                "model": model,
-            }
-        )
-        return
-    console.print(process_table(endpoints, memory))
-    console.print(f"Memory in all: {sum(memory.values()):.0f} MiB")
-    show_facts("Addresses", addresses(endpoints), as_json=False)
-    show_facts("Model", model, as_json=False)
+        print_json(({} if local is None else local.facts()) | {"model": model})
+    else:
+        if local is not None:
+            local.show()
+        show_facts("Model", {name: value for name, value in model.items() if name != "servers"}, as_json=False)
+        show_rows("servers", model.get("servers", ()), as_json=False)
+    return not model.get("behind")
+
+
+@dataclass(frozen=True)
+class _Local:
+    """The local stack as it is now."""
+
+    home: Path
+    endpoints: Endpoints
+    memory: dict[str, float]
+
+    def facts(self) -> dict[str, Any]:
+        return {
+            "home": str(self.home),
+            "processes": {name: state.model_dump(mode="json") for name, state in self.endpoints.processes.items()},
+            "memory_mib": self.memory,
+            "addresses": addresses(self.endpoints),
+        }
+
+    def show(self) -> None:
+        console.print(process_table(self.endpoints, self.memory))
+        console.print(f"Memory in all: {sum(self.memory.values()):.0f} MiB")
+        show_facts("Addresses", addresses(self.endpoints), as_json=False)
+
+
+def _local(stack: Stack) -> _Local:
+    return _Local(stack.home, stack.endpoints(), stack.memory_mib())
 
 
 def _model(session: Session) -> dict[str, Any]:
     """The champion by the ledger and what each server says; a part that does not answer says so."""
     try:
-        ledger, servers = history.decisions(session.settings), history.servers(session.settings)
+        ledger, states = history.decisions(session.settings), history.servers(session.settings)
     except TidemillError as error:
         return {"champion": None, "problem": str(error)}
-    serving = {
-        state.replica_id: f"{state.phase.value} {state.version or '-'} {state.reason or ''}".strip()
-        for state in servers
+    now, bounds = utc_now(), session.settings.server
+    found = replicas(states, bounds.silent_seconds, now)
+    return {
+        "champion": history.champion(ledger),
+        "decisions": len(ledger),
+        "behind": behind(found, ledger, bounds.late_seconds, now),
+        "servers": [replica.row() for replica in found],
     }
-    return {"champion": history.champion(ledger), "decisions": len(ledger), "servers": serving}
 
 
 def logs(session: Session, name: str, follow: bool, lines: int) -> None:

@@ -23,6 +23,7 @@ from services.evaluator.launcher import Scoring, ScoringProcess, score_models
 from services.evaluator.ledger import Ledger
 from services.evaluator.notebook import NOTEBOOK_FILE
 from services.evaluator.rollback_pages import RollbackPages
+from services.evaluator.served_counts import ServedCounts
 from services.evaluator.shadow import watch_folder
 from services.evaluator.trial import Desk, Stage, Trial
 from services.evaluator.verdicts import objection, refused, rollback_target, rolled_back
@@ -80,6 +81,7 @@ class Evaluator:
             registry=registry,
             windows=WindowBook(manifests, Archive(context.settings)),
             launch=launch,
+            serving=ServedCounts(context.settings).beside,
             metrics=self._metrics,
             backoff=Backoff(context.stopping),
             now=utc_now,

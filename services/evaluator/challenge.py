@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from services.evaluator.comparison import Flips
 from services.evaluator.guards import BrierLosses
+from services.evaluator.serving import Serving
 
 # Named here and not imported from `metrics.py`: its library takes seconds to load, and the gate is used without it.
 REQUIRED_METRICS = ("accuracy", "macro_f1", "negative_log_likelihood", "brier", "expected_calibration_error")
@@ -43,6 +44,7 @@ class Challenge:
         losses: Champion's and challenger's Brier losses on the deciding rows.
         size_ratio: Challenger's bytes per byte of the champion.
         latency_ratio: Challenger's seconds per second of the champion, on the same texts.
+        serving: What replicas counted of it beside the champion.
         is_anchor: The champion is the anchor itself.
     """
 
@@ -58,4 +60,5 @@ class Challenge:
     losses: BrierLosses | None = None
     size_ratio: float | None = None
     latency_ratio: float | None = None
+    serving: Serving | None = None
     is_anchor: bool = False

@@ -29,6 +29,7 @@ from shared.gate_settings import (
     NegativeFlipsTermSettings,
     ProvenWorseTermSettings,
     SafeTermSettings,
+    ServingTermSettings,
     SizeTermSettings,
     SlicesTermSettings,
     TermSettings,
@@ -117,6 +118,7 @@ def stage_of(term: TermSettings) -> Stage:
             | BaselineTermSettings()
             | SizeTermSettings()
             | LatencyTermSettings()
+            | ServingTermSettings()
         ):
             return Stage.VETO
         case _:
@@ -159,6 +161,9 @@ def _other_numbers(challenge: Challenge) -> dict[str, float]:
     }
     if challenge.losses is not None and (added := challenge.losses.added).size > 1:
         numbers |= {"brier/rows": added.size, "brier/mean": float(added.mean()), "brier/sd": float(added.std(ddof=1))}
+    if (serving := challenge.serving) is not None:
+        numbers |= {"serving/compared": serving.compared, "serving/disagreements": serving.disagreements}
+        numbers |= {"serving/latency_ratio": serving.latency_ratio} if serving.latency_ratio is not None else {}
     for name, ratio in (("size_ratio", challenge.size_ratio), ("latency_ratio", challenge.latency_ratio)):
         if ratio is not None:
             numbers[name] = ratio

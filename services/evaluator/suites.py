@@ -5,17 +5,20 @@ A suite is a named set of rows: `fresh` (the candidate's own hold-out, to report
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from services.evaluator.comparison import Flips, count_flips, evidence
 from services.evaluator.exam import ANCHOR, BASELINE, CHALLENGER, CHAMPION, BoolArray, Contender, Exam, Measured
 from services.evaluator.gate import Challenge, ProbeResult, Ruling, decide
 from services.evaluator.guards import BrierLosses
 from services.evaluator.quarantine import QuarantineVerdict, Tally, quarantine_verdict
+from services.evaluator.serving import Serving
 from services.evaluator.slices import CLASSES
 from shared.settings import GateSettings
 
 FRESH, POOL, ERA = "fresh", "pool", "era"
+NOBODY_SERVED: Mapping[str, Serving] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +45,38 @@ def suites(exam: Exam, contender: Contender) -> dict[str, BoolArray]:
     return fresh | {POOL: contender.rows} | eras
 
 
-def weigh(exam: Exam, measured: Measured, settings: GateSettings) -> Weighed:
-    """The window's verdict first: a distrusted window's rows speak for nobody when the gate looks."""
+def weigh(
+    exam: Exam, measured: Measured, settings: GateSettings, serving: Mapping[str, Serving] = NOBODY_SERVED
+) -> Weighed:
+    """The window's verdict first: a distrusted window's rows speak for nobody when the gate looks.
+
+    Args: serving: Version -> what replicas counted of it beside the champion.
+    """
     quarantine = _distrust(exam, measured, settings)
     trusted = ~exam.own if quarantine.quarantine else exam.everywhere
     anchor = _anchor(exam, measured, trusted, settings)
-    rulings = {contender.role: _ruling(exam, measured, contender, trusted, settings) for contender in exam.contenders}
+    rulings = {
+        contender.role: _ruling(exam, measured, contender, trusted, settings, serving.get(contender.model.version))
+        for contender in exam.contenders
+    }
     return Weighed(rulings, quarantine, anchor)
 
 
-def _ruling(exam: Exam, measured: Measured, contender: Contender, trusted: BoolArray, settings: GateSettings) -> Ruling:
+def _ruling(
+    exam: Exam,
+    measured: Measured,
+    contender: Contender,
+    trusted: BoolArray,
+    settings: GateSettings,
+    serving: Serving | None,
+) -> Ruling:
     if contender.role in measured.unusable:
         reason = measured.unusable[contender.role]
         return decide(Challenge(ProbeResult(loaded=False, detail=f"unusable: {reason}")), settings)
     rows, role = contender.rows & trusted, contender.role
     if exam.champion is None:
         return decide(_against_baseline(measured, role, rows), settings)
-    return decide(_against_champion(exam, measured, role, rows), settings)
+    return decide(replace(_against_champion(exam, measured, role, rows), serving=serving), settings)
 
 
 def _against_baseline(measured: Measured, role: str, rows: BoolArray) -> Challenge:

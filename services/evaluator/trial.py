@@ -10,7 +10,7 @@
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -33,6 +33,7 @@ from services.evaluator.launcher import Scoring
 from services.evaluator.ledger import Ledger
 from services.evaluator.papers import Paper, keep_next, papers
 from services.evaluator.record import decision_tags, sitting_tag, tagged_sitting
+from services.evaluator.serving import Serving
 from services.evaluator.suites import weigh
 from services.evaluator.verdicts import judged, unusable, without_model
 from services.evaluator.windows import WindowBook
@@ -66,6 +67,7 @@ class Desk:
     registry: Registry
     windows: WindowBook
     launch: Callable[[Exam], Scoring[Measured]]
+    serving: Callable[[str | None], Mapping[str, Serving]]
     metrics: EvaluatorMetrics
     backoff: Backoff
     now: Callable[[], datetime]
@@ -209,7 +211,8 @@ class Trial:
         versions = {contender.role: contender.model.version for contender in exam.contenders}
         self._exhibits = {versions[role]: exhibit for role, exhibit in measured.exhibits.items()}
         gate = self._desk.settings.gate
-        weighed = weigh(exam, measured, gate)
+        champion = exam.champion.version if exam.champion else None
+        weighed = weigh(exam, measured, gate, self._desk.serving(champion))
         entries = judged(self._ledger, self._candidate, exam, weighed, measured.scores, gate, self._desk.now())
         return self._decided(*entries, following=Stage.RECORD)
 

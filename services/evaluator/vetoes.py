@@ -8,19 +8,21 @@ from typing import assert_never
 from services.evaluator.challenge import Challenge
 from services.evaluator.comparison import Flips
 from services.evaluator.guards import SliceVerdict, brier_veto, flip_veto, level_classes, slice_veto
+from services.evaluator.serving import judge_serving
 from shared.events import Outcome, TermResult
 from shared.gate_settings import (
     BrierTermSettings,
     ErasTermSettings,
     LatencyTermSettings,
     NegativeFlipsTermSettings,
+    ServingTermSettings,
     SizeTermSettings,
     SlicesTermSettings,
 )
 
 PartsTerm = SlicesTermSettings | ErasTermSettings
 RatioTerm = SizeTermSettings | LatencyTermSettings
-Veto = PartsTerm | RatioTerm | NegativeFlipsTermSettings | BrierTermSettings
+Veto = PartsTerm | RatioTerm | NegativeFlipsTermSettings | BrierTermSettings | ServingTermSettings
 
 _NAMED = 5
 
@@ -40,6 +42,8 @@ def judge_veto(term: Veto, challenge: Challenge) -> TermResult:
             return _ratio(term, challenge.size_ratio, challenge.against_baseline)
         case LatencyTermSettings():
             return _ratio(term, challenge.latency_ratio, challenge.against_baseline)
+        case ServingTermSettings():
+            return judge_serving(term, challenge.serving, challenge.against_baseline)
         case _:
             assert_never(term)
 

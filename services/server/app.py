@@ -19,6 +19,8 @@ from prometheus_client import CollectorRegistry
 from services.server.alias import promoted_alias
 from services.server.api.application import build_api
 from services.server.api.parts import Parts
+from services.server.canary_swapper import CanarySwapper
+from services.server.comparer import Comparer
 from services.server.engine import Engine
 from services.server.feedback import Feedback
 from services.server.follower import Follower
@@ -35,13 +37,13 @@ from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.precision import choose_device
 from shared.classifier.threads import use_threads
 from shared.errors import ConfigurationError, ExitCode
-from shared.events import ServerState
+from shared.events import CanaryCounts, ServerState
 from shared.health import Health
 from shared.kafka import check_codecs
 from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.registry import Registry
 from shared.settings import ServerSettings, Settings
-from shared.topics import SERVERS_STATE
+from shared.topics import CANARIES_COUNTS, SERVERS_STATE
 
 log = structlog.get_logger("server")
 FOLLOWER_SECONDS = 5.0
@@ -123,6 +125,8 @@ class Server:
         self._slots = Slots()
         sampler = PredictionSampler(settings.server, self._outbox, self._metrics)
         self._engine = Engine(settings, self._slots, self._metrics, [self._store.keep, sampler.keep])
+        self._comparer = Comparer(settings, self._slots, self._engine.batcher, self._metrics.canary)
+        self._engine.also_tell(self._comparer.keep)
         health = Health(self._service_metrics)
         self._status = Status(settings.server.replica_id, url, self._metrics, health, self._announce)
         feedback = Feedback(settings.stream, self._store, self._outbox, self._metrics)
@@ -138,32 +142,45 @@ class Server:
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         batcher = asyncio.create_task(self._engine.batcher.run())
         batcher.add_done_callback(self._batcher_ended)
+        comparer = asyncio.create_task(self._comparer.run())
         follower = self._follower(asyncio.get_running_loop())
         follower.start()
         try:
             yield
         finally:
             self._stopping.set()
+            comparer.cancel()
             batcher.cancel()
             await asyncio.to_thread(self._close, follower)
 
     def _follower(self, loop: asyncio.AbstractEventLoop) -> Follower:
         model = self._settings.model
         device = choose_device(model.device)
+        stage = Stage(self._slots, loop)
         swapper = Swapper(
             self._settings,
             self._models,
             self._shelf,
             lambda folder: AnsweringClassifier.load(folder, device, max_tokens=model.max_tokens),
-            Stage(self._slots, loop),
+            stage,
             self._status,
             self._metrics,
+        )
+        canaries = CanarySwapper(
+            self._settings.server,
+            swapper,
+            self._shelf,
+            stage,
+            self._status,
+            self._metrics.canary,
+            self._report,
         )
         return Follower(
             self._settings,
             LedgerReader(self._settings),
             partial(promoted_alias, self._models),
             swapper,
+            canaries,
             self._status,
             self._metrics,
             self._service_metrics,
@@ -178,6 +195,10 @@ class Server:
 
     def _announce(self, state: ServerState) -> None:
         self._outbox.offer(SERVERS_STATE, state.replica_id, lambda: state)
+
+    def _report(self, counts: CanaryCounts) -> None:
+        key = f"{counts.version}/{counts.replica_id}/{counts.session_id}"
+        self._outbox.offer(CANARIES_COUNTS, key, lambda: counts)
 
     def _close(self, follower: Follower) -> None:
         follower.join(FOLLOWER_SECONDS)

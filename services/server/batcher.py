@@ -24,6 +24,7 @@ from shared.metrics import ServerMetrics
 
 log = structlog.get_logger("batcher")
 Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 CHARS_PER_TOKEN = 4  # of English; the classifier counts exactly and keeps the budget, this only sizes its share
 SPECIAL_TOKENS = 2
@@ -91,6 +92,15 @@ class Batcher(Generic[Answer]):
         """How long the model has been at its present batch; 0 when idle."""
         return time.monotonic() - self._busy_since if self._busy_since is not None else 0.0
 
+    @property
+    def is_idle(self) -> bool:
+        """The model rests and nothing waits for it."""
+        return self._busy_since is None and not self._queue.tokens
+
+    async def aside(self, call: Callable[[], Value]) -> Value:
+        """Runs something short in the model's thread; batches wait for it. Ask `is_idle` first."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, call)
+
     async def submit(self, slot: Slot, texts: Sequence[str], timeout_seconds: float) -> list[Answer]:
         """Answers in the order of the texts, all by this slot's model. Cancelled, it costs no further computing.
 
@@ -136,8 +146,7 @@ class Batcher(Generic[Answer]):
             )
 
     def _refuse_if_late(self, tokens: Sequence[int], timeout_seconds: float) -> None:
-        idle = self._busy_since is None and not self._queue.tokens
-        if idle or self._wait(self._queue.tokens + sum(tokens)) <= timeout_seconds:
+        if self.is_idle or self._wait(self._queue.tokens + sum(tokens)) <= timeout_seconds:
             return
         expected = self._wait(self._queue.tokens_before(tokens) + sum(tokens))
         if expected > timeout_seconds:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.events import Decision, Verdict
-
-MOVES_THE_CHAMPION = (Verdict.PROMOTE, Verdict.ROLLBACK)
+from services.server.card import Card
+from shared.canary import MOVES_THE_CHAMPION
+from shared.events import Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,10 @@ class Champion:
     digest: str | None = None
     promoted_at: datetime | None = None
     decision: int | None = None
+
+    def is_the(self, card: Card) -> bool:
+        """Whether the card is this champion's, as far as its files are known."""
+        return self.version == card.version and self.digest in (None, card.digest)
 
 
 class ChampionFold:

@@ -1,16 +1,21 @@
-"""From texts to answers: clean, batch, infer, name, remember. A request is answered whole by the version it names."""
+"""From texts to answers: clean, batch, infer, name, remember. A request is answered whole by the version it names.
 
+A canary answers its share of the callers; whatever it does not answer, or not in time, the champion answers instead.
+"""
+
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from services.server.batcher import Batcher
 from services.server.card import Card
-from services.server.slots import Slot, Slots
+from services.server.slots import Challenger, Slot, Slots
+from services.server.stickiness import is_in_share
 from shared.classifier.predictor import Scores
-from shared.errors import RecordError
-from shared.events import new_id
+from shared.errors import RecordError, RetryableError
+from shared.events import ServingRole, new_id
 from shared.metrics import ServerMetrics
 from shared.settings import Settings
 from shared.text import normalise, prepare
@@ -22,11 +27,17 @@ class OtherVersionError(RecordError):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Texts to be answered by one model within so many seconds. `version`: no other may answer."""
+    """Texts to be answered by one model within so many seconds.
+
+    Attributes:
+        version: No other may answer.
+        caller: Who asks, the same word each time; None: the champion's whatever the canary's share.
+    """
 
     texts: Sequence[str]
     timeout_seconds: float
     version: str | None = None
+    caller: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,7 @@ class Prediction:
     prediction_id: str
     version: str
     answer: Answer
+    role: ServingRole = ServingRole.CHAMPION
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,8 @@ class Engine:
     """Answers requests with whatever model is in service."""
 
     def __init__(self, settings: Settings, slots: Slots, metrics: ServerMetrics, keepers: Sequence[Keep] = ()) -> None:
-        self._slots, self._metrics, self._keepers = slots, metrics, keepers
+        self._slots, self._metrics, self._keepers = slots, metrics, list(keepers)
+        self._canary = settings.server.canary
         self._budget = settings.model.token_budget
         self._clean = prepare if settings.ingestor.mask_personal_data else normalise
         self.batcher: Batcher[Answer] = Batcher(
@@ -80,6 +93,10 @@ class Engine:
             queue_tokens=settings.server.queue_tokens,
         )
 
+    def also_tell(self, keep: Keep) -> None:
+        """One more who takes note of answers given."""
+        self._keepers.append(keep)
+
     async def predict(self, question: Question) -> Predictions:
         """Answers all texts by one model.
 
@@ -88,16 +105,64 @@ class Engine:
             OtherVersionError: The version asked for does not serve.
             OverloadedError, TooLateError: Too much is waiting, or for too long.
         """
+        challenger = self._slots.challenger
+        if challenger is None or not self._is_for(challenger, question):
+            return await self._by_champion(question)
+        if question.version is not None:
+            return await self._by_challenger(challenger, question)
+        began = time.monotonic()
+        try:
+            seconds = self._canary.patience_share * question.timeout_seconds
+            return await self._by_challenger(challenger, replace(question, timeout_seconds=seconds))
+        except Exception as error:
+            left = question.timeout_seconds - (time.monotonic() - began)
+            return await self._instead(challenger, replace(question, timeout_seconds=left), error)
+
+    def _is_for(self, challenger: Challenger, question: Question) -> bool:
+        canary = challenger.canary
+        if question.version is not None or question.caller is None:
+            return question.version == canary.version
+        if canary.role is not ServingRole.CANARY or challenger.tally.counts.trouble(self._canary):
+            return False
+        return is_in_share(canary.version, question.caller, canary.share)
+
+    async def _by_champion(self, question: Question) -> Predictions:
         with self._slots.use() as slot:
             if question.version not in (None, slot.card.version):
                 raise OtherVersionError(f"version {question.version} does not serve; {slot.card.version} does")
-            answers = await self.batcher.submit(slot, question.texts, question.timeout_seconds)
-            plan = slot.model.plan
-        items = tuple(Prediction(new_id(), slot.card.version, answer) for answer in answers)
-        self._metrics.predictions.labels(slot.card.version).inc(len(items))
+            return await self._answer(slot, ServingRole.CHAMPION, question)
+
+    async def _by_challenger(self, challenger: Challenger, question: Question) -> Predictions:
+        with challenger.slot.occupied():
+            found = await self._answer(challenger.slot, ServingRole.CANARY, question)
+        challenger.tally.answered(len(found.items))
+        return found
+
+    async def _instead(self, challenger: Challenger, question: Question, error: Exception) -> Predictions:
+        """The champion's answer. Late is only who is too late where the champion is not: else too much is waiting."""
+        is_late = isinstance(error, RetryableError)
+        if not is_late:
+            self._failed(challenger)
+        found = await self._by_champion(question)
+        if is_late:
+            self._failed(challenger)
+        return found
+
+    def _failed(self, challenger: Challenger) -> None:
+        challenger.tally.failed()
+        self._metrics.canary.failed(challenger.canary.version, ServingRole.CANARY)
+
+    async def _answer(self, slot: Slot, role: ServingRole, question: Question) -> Predictions:
+        """The slot must be occupied."""
+        began = time.perf_counter()
+        answers = await self.batcher.submit(slot, question.texts, question.timeout_seconds)
+        version = slot.card.version
+        items = tuple(Prediction(new_id(), version, answer, role) for answer in answers)
+        self._metrics.predictions.labels(version).inc(len(items))
+        self._metrics.canary.answered(version, role, len(items), time.perf_counter() - began)
         for keep in self._keepers:
             keep(items)
-        return Predictions(slot.card, plan, items)
+        return Predictions(slot.card, slot.model.plan, items)
 
     def _ask(self, slot: Slot, texts: Sequence[str]) -> list[Answer]:
         """Runs in the worker thread: cleaning and tokenising cost time too."""

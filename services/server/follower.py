@@ -1,6 +1,5 @@
 """Follows the decisions, and the registry's alias where they cannot be read, and has every new champion taken over."""
 
-import math
 import threading
 import time
 from collections.abc import Callable
@@ -8,27 +7,34 @@ from typing import Protocol
 
 import structlog
 
-from services.server.card import Card
+from services.server.attempts import Attempt
+from services.server.canary_swapper import CanarySwapper
 from services.server.champion import Champion, wanted
 from services.server.status import NO_MODEL, Status
-from services.server.swapper import Swapper, permanent
-from shared.errors import RetryableError, TidemillError
+from services.server.swapper import Swapper
+from shared.canary import Canary
+from shared.errors import TidemillError
 from shared.events import ServerPhase
 from shared.metrics import ServerMetrics, ServiceMetrics, SwapOutcome
-from shared.retry import FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS, Stopped
+from shared.retry import Stopped
 from shared.settings import Settings
 
 log = structlog.get_logger("follower")
-# Trying a model costs the one in service memory and processor time.
-FIRST_RELOAD_SECONDS, LONGEST_RELOAD_SECONDS = 10.0, 300.0
 
 
 class Ledger(Protocol):
-    """The champion by the decisions."""
+    """The champion by the decisions, and who should answer beside it."""
 
     @property
     def champion(self) -> Champion | None:
         """After the entries read so far."""
+
+    @property
+    def canary(self) -> Canary | None:
+        """After the entries and orders read so far."""
+
+    def ended(self, canary: Canary) -> str:
+        """Why this one should not answer any more."""
 
     @property
     def connected(self) -> bool:
@@ -53,6 +59,7 @@ class Follower(threading.Thread):
         ledger: Ledger,
         alias: Callable[[], str | None],
         swapper: Swapper,
+        canaries: CanarySwapper,
         status: Status,
         metrics: ServerMetrics,
         service_metrics: ServiceMetrics,
@@ -61,13 +68,14 @@ class Follower(threading.Thread):
         super().__init__(name="follower", daemon=True)
         self._poll_seconds = settings.kafka.poll_seconds
         self._check_seconds = settings.server.check_alias_seconds
-        self._ledger, self._ask_alias, self._swapper, self._status = ledger, alias, swapper, status
+        self._ledger, self._ask_alias, self._status = ledger, alias, status
+        self._swapper, self._canaries = swapper, canaries
         self._metrics, self._service_metrics, self._stopping = metrics, service_metrics, stopping
         self._alias: str | None = None
         self._kafka_trouble: str | None = "not asked yet"
         self._registry_trouble: str | None = None
         self._next_check = 0.0
-        self._attempt = _Attempt()
+        self._attempt = Attempt()
 
     def run(self) -> None:
         """Serves what served here last, then steps until told to stop."""
@@ -98,7 +106,11 @@ class Follower(threading.Thread):
             self._next_check = time.monotonic() + self._check_seconds
         else:
             self._listen()
-        self._act(wanted(self._ledger.champion, self._kafka_trouble is None, self._alias))
+        self._act(self._champion())
+        self._stand_beside()
+
+    def _champion(self) -> Champion | None:
+        return wanted(self._ledger.champion, self._kafka_trouble is None, self._alias)
 
     def _check(self) -> None:
         """Asks both sources outright: a Kafka that is gone looks like one that has nothing new."""
@@ -128,59 +140,51 @@ class Follower(threading.Thread):
         return None
 
     def _act(self, champion: Champion | None) -> None:
-        if champion is None or _same(champion, self._status.now.serving):
+        if champion is None or self._serves(champion):
             self._settle()
         elif self._attempt.due(champion):
             self._swap(champion)
 
     def _settle(self) -> None:
         """What serves is what should; a failure with another version is history."""
-        self._attempt = _Attempt()
+        self._attempt = Attempt()
         if self._status.now.phase is ServerPhase.FAILED and self._status.now.serving is not None:
             self._status.enter(ServerPhase.SERVING)
 
     def _swap(self, champion: Champion) -> None:
         try:
+            self._canaries.make_way(champion)
             self._swapper.take_over(champion)
         except Stopped:
             raise
         except Exception as error:
             # Whatever a damaged model or a full disk raises, the old model goes on; only the kind decides on a retry.
-            self._attempt.failed(champion, *_waits(error))
+            self._attempt.failed(champion, error)
             self._metrics.swaps.labels(SwapOutcome.FAILED.value).inc()
             log.error("swap_failed", version=champion.version, error=f"{type(error).__name__}: {error}")
             self._status.enter(ServerPhase.FAILED, champion.version, str(error))
         else:
-            self._attempt = _Attempt()
+            self._attempt = Attempt()
 
+    def _serves(self, champion: Champion) -> bool:
+        serving = self._status.now.serving
+        return serving is not None and champion.is_the(serving)
 
-class _Attempt:
-    """What became of the latest attempt to take a champion over, and when the next one may be made."""
+    # The challenger
 
-    def __init__(self) -> None:
-        self._champion: Champion | None = None
-        self._wait_seconds, self._not_before = 0.0, 0.0
+    def _stand_beside(self) -> None:
+        """After the champion: whoever is beside it was ordered beside that one."""
+        canary = self._canary()
+        self._canaries.follow(canary, lambda: self._is_still_wanted(canary), self._ledger.ended)
 
-    def due(self, champion: Champion) -> bool:
-        """Another champion, or one whose failure may have passed."""
-        return champion != self._champion or time.monotonic() >= self._not_before
+    def _canary(self) -> Canary | None:
+        champion = self._champion()
+        if champion is None or champion != self._ledger.champion or not self._serves(champion):
+            return None
+        return self._ledger.canary
 
-    def failed(self, champion: Champion, first_seconds: float, longest_seconds: float) -> None:
-        """Notes a failure; waits double from the first to the longest."""
-        if champion != self._champion:
-            self._champion, self._wait_seconds = champion, 0.0
-        self._wait_seconds = min(max(first_seconds, 2 * self._wait_seconds), longest_seconds)
-        self._not_before = time.monotonic() + self._wait_seconds
-
-
-def _waits(error: Exception) -> tuple[float, float]:
-    """The first and the longest seconds to wait after this failure; infinite: only a new decision changes it."""
-    if permanent(error):
-        return math.inf, math.inf
-    if isinstance(error, RetryableError):
-        return FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS
-    return FIRST_RELOAD_SECONDS, LONGEST_RELOAD_SECONDS
-
-
-def _same(champion: Champion, serving: Card | None) -> bool:
-    return serving is not None and champion.version == serving.version and champion.digest in (None, serving.digest)
+    def _is_still_wanted(self, canary: Canary | None) -> bool:
+        """Looks for news first: a promotion must not wait until a challenger is loaded."""
+        if self._kafka_trouble is None:
+            self._kafka_trouble = self._trouble(lambda: self._ledger.poll(0.0))
+        return self._canary() == canary

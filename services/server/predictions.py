@@ -46,6 +46,7 @@ def served(prediction: Prediction, replica_id: str, at: datetime) -> ServedPredi
         label=answer.label,
         score=answer.score,
         scores=answer.scores,
+        role=prediction.role,
         replica_id=replica_id,
         served_at=at,
     )

@@ -18,10 +18,14 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
     current: Card
     previous: Card | None = None
+    beside: Card | None = None
 
 
 class Shelf:
-    """Folders `VERSION-DIGEST` and a `current.json` that names the last model that served here, and the one before."""
+    """Folders `VERSION-DIGEST` and a `current.json` that names the last model that served here, and the one before.
+
+    And the one beside it, a challenger's, so that its files are spared too.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -34,29 +38,47 @@ class Shelf:
 
     def last(self) -> list[Card]:
         """The models that served here last, the latest first; empty if none did or the record is damaged."""
-        try:
-            record = _Record.model_validate_json(self._file.read_bytes())
-        except FileNotFoundError:
-            return []
-        except (OSError, ValidationError) as error:
-            log.warning("record_unreadable", file=str(self._file), error=str(error))
-            return []
-        return [card for card in (record.current, record.previous) if card is not None]
+        record = self._read()
+        return [card for card in (record.current, record.previous) if card is not None] if record else []
+
+    def proven(self) -> list[Card]:
+        """The last ones, and the challenger that was proven here."""
+        record = self._read()
+        return self.last() + ([record.beside] if record and record.beside else [])
 
     def knows(self, card: Card) -> bool:
         """Whether it is one of the last that served here."""
         return any(card.folder_name == known.folder_name for known in self.last())
 
     def keep(self, card: Card) -> None:
-        """Notes that this model serves now, and deletes all but it and the one before. A crash leaves either note."""
-        before = [known for known in self.last() if known.folder_name != card.folder_name]
-        record = _Record(current=card, previous=before[0] if before else None)
-        self._write(record.model_dump_json(indent=2))
-        self._sweep({known.folder_name for known in (record.current, record.previous) if known is not None})
+        """Notes that this model serves now, and deletes what is not noted. A crash leaves either note."""
+        known = self._read()
+        before = [other for other in self.last() if other.folder_name != card.folder_name]
+        beside = known.beside if known and known.beside and known.beside.folder_name != card.folder_name else None
+        self._note(_Record(current=card, previous=before[0] if before else None, beside=beside))
+
+    def keep_beside(self, card: Card | None) -> None:
+        """Notes which challenger's files to spare, or none's. Without a model that served here, nothing is noted."""
+        if (known := self._read()) is not None:
+            self._note(known.model_copy(update={"beside": card}))
 
     def discard(self, card: Card) -> None:
         """Deletes files that turned out bad."""
         shutil.rmtree(self.folder(card), ignore_errors=True)
+
+    def _read(self) -> _Record | None:
+        try:
+            return _Record.model_validate_json(self._file.read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            log.warning("record_unreadable", file=str(self._file), error=str(error))
+            return None
+
+    def _note(self, record: _Record) -> None:
+        self._write(record.model_dump_json(indent=2))
+        cards = (record.current, record.previous, record.beside)
+        self._sweep({card.folder_name for card in cards if card is not None})
 
     def _write(self, text: str) -> None:
         temporary = self._file.with_suffix(".new")

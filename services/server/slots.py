@@ -1,15 +1,20 @@
 """Who answers: the current model, replaced by one assignment, the retired one let go when its last request has ended.
 
+Beside it there may be a challenger: a second model, and how much it is asked.
+
 All of it happens on the event loop; counting in and reading the current model have no await between them, so a request
 never meets a model that is being let go.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from services.server.card import Card
+from services.server.tally import Tally
+from shared.canary import Canary
 from shared.classifier.predictor import Predictor, Scores
 from shared.errors import RetryableError
 
@@ -75,16 +80,31 @@ class Slot:
         self._model = None
 
 
+@dataclass(frozen=True, slots=True)
+class Challenger:
+    """The model beside the champion, what it is there for, and what was counted of it."""
+
+    canary: Canary
+    slot: Slot
+    tally: Tally
+
+
 class Slots:
-    """The owner of the model in service."""
+    """The owner of the model in service and of the one beside it."""
 
     def __init__(self) -> None:
         self._current: Slot | None = None
+        self._challenger: Challenger | None = None
 
     @property
     def current(self) -> Slot | None:
         """The model that the next request will get."""
         return self._current
+
+    @property
+    def challenger(self) -> Challenger | None:
+        """The model beside it."""
+        return self._challenger
 
     @contextmanager
     def use(self) -> Iterator[Slot]:
@@ -102,7 +122,14 @@ class Slots:
     def switch(self, candidate: Slot) -> Slot | None:
         """Every request from now on gets the candidate. Returns the retired model, which still answers its own."""
         retired, self._current = self._current, candidate
+        if self._challenger is not None and self._challenger.slot is candidate:
+            self._challenger = None
         return retired
+
+    def place_beside(self, challenger: Challenger | None) -> Slot | None:
+        """Puts a challenger beside the current model, or nobody. Returns the slot that nobody will be sent to again."""
+        left, self._challenger = self._challenger, challenger
+        return left.slot if left is not None and (challenger is None or left.slot is not challenger.slot) else None
 
 
 async def drain(retired: Slot) -> None:
@@ -117,14 +144,25 @@ class Stage:
     def __init__(self, slots: Slots, loop: asyncio.AbstractEventLoop) -> None:
         self._slots, self._loop = slots, loop
 
+    @property
+    def challenger(self) -> Challenger | None:
+        """As `Slots.challenger`."""
+        return self._slots.challenger
+
     def switch(self, candidate: Slot) -> Slot | None:
         """As `Slots.switch`; returns once it is done."""
+        return self._on_the_loop(lambda: self._slots.switch(candidate))
 
-        async def on_the_loop() -> Slot | None:
-            return self._slots.switch(candidate)
-
-        return asyncio.run_coroutine_threadsafe(on_the_loop(), self._loop).result()
+    def place_beside(self, challenger: Challenger | None) -> Slot | None:
+        """As `Slots.place_beside`; returns once it is done."""
+        return self._on_the_loop(lambda: self._slots.place_beside(challenger))
 
     def drain(self, retired: Slot) -> None:
         """As `drain`; requests end by their own time limit, so this does."""
         asyncio.run_coroutine_threadsafe(drain(retired), self._loop).result()
+
+    def _on_the_loop(self, call: Callable[[], Slot | None]) -> Slot | None:
+        async def called() -> Slot | None:
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(called(), self._loop).result()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from services.server.card import Card
-from shared.events import ServerPhase, ServerState, utc_now
+from shared.events import CanaryState, ServerPhase, ServerState, utc_now
 from shared.health import Health
 from shared.metrics import ServerMetrics
 
@@ -23,6 +23,7 @@ class Snapshot:
     reason: str | None = None
     serving: Card | None = None
     target: str | None = None
+    canary: CanaryState | None = None
     kafka_trouble: str | None = "not asked yet"
     registry_trouble: str | None = "not asked yet"
 
@@ -68,6 +69,15 @@ class Status:
         self._metrics.served_version.set(_number(card.version))
         self._health.ready("model")
 
+    def beside(self, canary: CanaryState | None) -> None:
+        """This is what happens to the challenger beside it; None: there is none."""
+        with self._lock:
+            if self._now.canary == canary:
+                return
+            self._now = replace(self._now, canary=canary)
+        log.info("canary", **(canary.model_dump(mode="json") if canary else {"version": None}))
+        self.announce()
+
     def reaches(self, kafka_trouble: str | None, registry_trouble: str | None) -> None:
         """What kept Kafka and MLflow from answering just now; None: they did."""
         with self._lock:
@@ -90,6 +100,7 @@ class Status:
                 phase=now.phase,
                 reason=now.reason,
                 url=self._url,
+                canary=now.canary,
                 at=utc_now(),
             )
         )

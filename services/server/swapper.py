@@ -1,5 +1,6 @@
 """Takes a new champion over: download, verify, load, ask, warm, switch, drain. Whatever fails, the old one answers on.
 
+A challenger goes the same way up to the switch; the one that is promoted has gone it already.
 Runs in the follower's thread, beside the event loop; the switch is the only moment that the loop notices.
 """
 
@@ -16,8 +17,9 @@ import structlog
 from services.server.card import Card
 from services.server.champion import Champion
 from services.server.shelf import Shelf
-from services.server.slots import ServedModel, Slot
+from services.server.slots import Challenger, ServedModel, Slot
 from services.server.status import Status
+from shared.canary import objection_to_tags
 from shared.classifier.digest import verify
 from shared.classifier.probe import KNOWN_QUESTIONS, prove
 from shared.errors import ModelError
@@ -48,11 +50,19 @@ class Source(Protocol):
 class Switches(Protocol):
     """Where models stand while they serve."""
 
+    @property
+    def challenger(self) -> Challenger | None:
+        """The model beside the champion."""
+
     def switch(self, candidate: Slot) -> Slot | None:
         """Every request from now on gets the candidate; returns the retired one."""
 
     def drain(self, retired: Slot) -> None:
         """Lets the retired one go once its last request has ended."""
+
+
+Report = Callable[[ServerPhase, str], None]
+"""Told of each step, with the version. What it raises ends the attempt."""
 
 
 class Swapper:
@@ -82,15 +92,36 @@ class Swapper:
             ModelError, RegistryRefusedError: It cannot be loaded, or does not answer, as things are; they may change.
         """
         began = time.monotonic()
-        card = self._card(champion)
-        self._fetch(card)
-        is_new = not self._shelf.knows(card)
-        retired = self._serve(card)
+        slot = self._proven_beside(champion) or self.prepare(champion, self._status.enter)
+        is_new = not self._shelf.knows(slot.card)
+        retired = self._switch(slot)
         self._metrics.swaps.labels(SwapOutcome.SERVING.value).inc()
         self._metrics.swap_seconds.observe(time.monotonic() - began)
-        if is_new and (newest := card.newest_published_at()) is not None:
+        if is_new and (newest := slot.card.newest_published_at()) is not None:
             self._metrics.freshness.observe((utc_now() - newest).total_seconds())
         self._retire(retired)
+
+    def prepare(self, champion: Champion, report: Report) -> Slot:
+        """A model ready to answer, with its files on the shelf; nobody is sent to it yet. Raises as `take_over`."""
+        card = self._card(champion, report)
+        self._fetch(card, report)
+        return self._proven(card, report)
+
+    def prepare_challenger(self, version: str, report: Report) -> Slot:
+        """As `prepare`, of a version that is complete in the registry and that nobody has decided on.
+
+        Raises:
+            WrongModelError: It is not, or may not be used; otherwise as `take_over`.
+        """
+        known = next((card for card in self._shelf.proven() if card.version == version), None)
+        if known is None:
+            found = self._source.version(version)
+            objection = objection_to_tags(version, found.tags if found else None, bool(found and found.has_weights))
+            if objection is not None:
+                raise WrongModelError(objection)
+        slot = self.prepare(Champion(version, known.digest if known else None), report)
+        self._shelf.keep_beside(slot.card)
+        return slot
 
     def take_last(self) -> bool:
         """Puts the model into service that served here last, or the one before; False if neither is usable."""
@@ -98,19 +129,28 @@ class Swapper:
             try:
                 self._status.enter(ServerPhase.VERIFYING, card.version)
                 verify(self._shelf.folder(card), card.digest)
-                self._retire(self._serve(card))
+                self._retire(self._switch(self._proven(card, self._status.enter)))
             except ModelError as error:
                 log.warning("kept_model_unusable", version=card.version, error=str(error))
             else:
                 return True
         return False
 
-    def _card(self, champion: Champion) -> Card:
-        """Who the champion is, from the shelf if it served here, else from the registry."""
-        for card in self._shelf.last():
+    def _proven_beside(self, champion: Champion) -> Slot | None:
+        """The challenger's slot, if that is who was promoted."""
+        challenger = self._stage.challenger
+        if challenger is None or not champion.is_the(challenger.slot.card):
+            return None
+        slot = challenger.slot
+        slot.card = slot.card.model_copy(update={"promoted_at": champion.promoted_at})
+        return slot
+
+    def _card(self, champion: Champion, report: Report) -> Card:
+        """Who the champion is, from the shelf if it was proven here, else from the registry."""
+        for card in self._shelf.proven():
             if card.version == champion.version and champion.digest == card.digest:
                 return card
-        self._status.enter(ServerPhase.DOWNLOADING, champion.version)
+        report(ServerPhase.DOWNLOADING, champion.version)
         if (found := self._source.version(champion.version)) is None:
             raise ModelError(f"version {champion.version} is not in the registry; promote another or roll back")
         digest = champion.digest or found.tags.get(DIGEST_TAG)
@@ -118,34 +158,38 @@ class Swapper:
             raise ModelError(f"version {champion.version} has no recorded digest, so its files cannot be trusted")
         return Card(version=champion.version, digest=digest, promoted_at=champion.promoted_at, tags=found.tags)
 
-    def _fetch(self, card: Card) -> None:
+    def _fetch(self, card: Card, report: Report) -> None:
         """Files on the shelf that no longer verify are fetched once more."""
         folder = self._shelf.folder(card)
         with suppress(ModelError):
             verify(folder, card.digest)
             return
         self._shelf.discard(card)
-        self._status.enter(ServerPhase.DOWNLOADING, card.version)
+        report(ServerPhase.DOWNLOADING, card.version)
         self._source.download(card.version, folder)
-        self._status.enter(ServerPhase.VERIFYING, card.version)
+        report(ServerPhase.VERIFYING, card.version)
         try:
             verify(folder, card.digest)
         except ModelError as error:
             self._shelf.discard(card)
             raise WrongModelError(str(error)) from error
 
-    def _serve(self, card: Card) -> Slot | None:
-        """Loads, proves and switches; returns the retired slot."""
-        self._status.enter(ServerPhase.LOADING, card.version)
+    def _proven(self, card: Card, report: Report) -> Slot:
+        """Loads and proves it."""
+        report(ServerPhase.LOADING, card.version)
         model = self._load(self._shelf.folder(card))
         if tuple(model.labels) != self._labels:
             raise WrongModelError(f"version {card.version} has labels {model.labels}, the stream {self._labels}")
-        self._status.enter(ServerPhase.WARMING, card.version)
+        report(ServerPhase.WARMING, card.version)
         within(self._patience, lambda: self._warm(model), f"version {card.version} answers the known questions")
+        return Slot(card, model)
+
+    def _switch(self, slot: Slot) -> Slot | None:
+        """Returns the retired slot."""
         # Kept before it is switched to: a crash from here on restarts with a model that is proven, whichever it is.
-        self._shelf.keep(card)
-        retired = self._stage.switch(Slot(card, model))
-        self._status.serves(card)
+        self._shelf.keep(slot.card)
+        retired = self._stage.switch(slot)
+        self._status.serves(slot.card)
         return retired
 
     def _retire(self, retired: Slot | None) -> None:

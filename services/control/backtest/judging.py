@@ -44,7 +44,7 @@ class Sitting:
     def ruling(self, challenger: str, rows: Rows) -> Ruling:
         """The gate's, on the rows that decide about this challenger."""
         challenge = self._against_baseline if self.champion == BASELINE else self._against_champion
-        return decide(challenge(challenger, rows), self.gate)
+        return decide(challenge(challenger, rows), _offline(self.gate))
 
     def flips(self, opponent: str, challenger: str, rows: Rows) -> Flips:
         """Pairs two models' answers to the rows."""
@@ -123,3 +123,8 @@ def right(answers: Floats, rows: Rows | Sequence[WindowRow]) -> Bools:
 def _probed(rows: Rows) -> ProbeResult:
     """A model that was just trained here has answered all of these rows."""
     return ProbeResult(loaded=True, asked=max(1, len(rows)), answered=max(1, len(rows)))
+
+
+def _offline(gate: GateSettings) -> GateSettings:
+    """What is asked of answers to users cannot be asked of a replay, which has none."""
+    return gate.model_copy(update={"terms": tuple(term for term in gate.terms if term.kind != "serving")})

@@ -9,6 +9,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from services.server.api.callers import caller_of
 from services.server.api.disconnects import unless_gone
 from services.server.api.problems import InvalidRequestError
 from services.server.batcher import BusyError, OverloadedError
@@ -37,7 +38,7 @@ class Asking:
             NoModelError, OtherVersionError, OverloadedError, TooLateError: As of `Engine.predict`.
         """
         self.check(texts)
-        question = Question(texts, self.patience(request.headers), version)
+        question = Question(texts, self.patience(request.headers), version, caller_of(request))
         return await unless_gone(request, self._engine.predict(question))
 
     async def ask_in_turn(self, text: str, patience: float) -> Predictions:

@@ -33,6 +33,7 @@ def model_routes(status: Status, stream: StreamSettings) -> APIRouter:
             phase=now.phase,
             target=now.target,
             reason=now.reason,
+            canary=now.canary,
             lineage=lineage_in_short(card),
         )
 

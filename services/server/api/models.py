@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from services.server.card import Card
 from services.server.engine import Prediction, Predictions
-from shared.events import ServerPhase
+from shared.events import CanaryState, ServerPhase
 from shared.labels import Label
 
 Text = Annotated[str, StringConstraints(pattern=r"\S")]  # something other than white space
@@ -116,6 +116,7 @@ class ModelResponse(BaseModel):
     phase: ServerPhase = Field(description="What this replica does about its model.")
     target: str | None = Field(description="The version being taken over, or the one that could not be.")
     reason: str | None = Field(description="Why it could not be.")
+    canary: CanaryState | None = Field(description="The challenger beside it, if there is one.")
     lineage: LineageInShort | None
 
 

@@ -72,8 +72,8 @@ class ServerProcess(process.Held):
     def get(self, path: str) -> httpx.Response:
         return httpx.get(self.url + path, timeout=30)
 
-    def predict(self, **body: Any) -> httpx.Response:
-        return httpx.post(self.url + "/v1/predict", json=body, timeout=30)
+    def predict(self, caller: str = "somebody", **body: Any) -> httpx.Response:
+        return httpx.post(self.url + "/v1/predict", json=body, headers={"X-Canary-Key": caller}, timeout=30)
 
     def until(self, holds: Callable[[dict[str, Any]], bool] = lambda said: True, **expected: object) -> dict[str, Any]:
         """Waits until /readyz says all of this, and `holds` of it; returns what it says."""
@@ -107,6 +107,8 @@ class ServerProcess(process.Held):
             "TIDEMILL_REGISTRY__TRACKING_URI": settings.tracking_uri(),
             "TIDEMILL_REGISTRY__ATTEMPTS": str(settings.registry.attempts),
             "TIDEMILL_SERVER__PORT": str(settings.server.port),
+            "TIDEMILL_SERVER__REPLICA_ID": settings.server.replica_id,
+            "TIDEMILL_SERVER__CANARY": settings.server.canary.model_dump_json(),
             "TIDEMILL_SERVER__CHECK_ALIAS_SECONDS": str(settings.server.check_alias_seconds),
             "TIDEMILL_SERVER__WORKERS": str(settings.server.workers),
             "TIDEMILL_MODEL__THREADS": "1",
@@ -139,24 +141,31 @@ class Gate:
 
     def promote(self, champion: Champion, verdict: Verdict = Verdict.PROMOTE) -> Champion:
         """Moves the alias, then tells the ledger."""
+        self.crown(champion)
+        return self._decide(champion, verdict, champion.version)
+
+    def reject(self, challenger: Champion) -> Champion:
+        """Tells the ledger that it may not be champion."""
+        return self._decide(challenger, Verdict.REJECT, self._champion)
+
+    def _decide(self, about: Champion, verdict: Verdict, after: str | None) -> Champion:
         self._number += 1
         decision = Decision(
             number=self._number,
-            version=champion.version,
+            version=about.version,
             window_id=None,
             verdict=verdict,
             reasons=("a test says so",),
             champion_before=self._champion,
-            champion_after=champion.version,
-            model_digest=champion.digest,
+            champion_after=after,
+            model_digest=about.digest,
             decided_at=utc_now(),
         )
-        self.crown(champion)
         producer = Producer(self._settings, "test")
-        producer.send(MODELS_DECISIONS, champion.version, decision).wait(30)
+        producer.send(MODELS_DECISIONS, about.version, decision).wait(30)
         producer.close()
-        self._champion = champion.version
-        return champion
+        self._champion = after
+        return about
 
     def crown(self, champion: Champion) -> None:
         """What MLflow holds of a promotion: the verdict with the version, then the alias."""

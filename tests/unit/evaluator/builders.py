@@ -11,6 +11,7 @@ from services.evaluator.comparison import Flips
 from services.evaluator.exam import BASELINE, CHALLENGER, BoolArray, Contender, Exam, Measured, Model
 from services.evaluator.guards import BrierLosses
 from services.evaluator.pool import HeldOutRow, text_key
+from services.evaluator.serving import Serving
 from services.evaluator.suites import POOL
 from shared.archive import WindowRow
 from shared.events import (
@@ -194,5 +195,6 @@ def challenge(flips: Flips, **more: Any) -> Challenge:
         "losses": BrierLosses(np.full(500, 0.1), np.full(500, 0.1)),
         "size_ratio": 1.0,
         "latency_ratio": 1.0,
+        "serving": Serving(compared=1000, disagreements=10, seconds=1.0, champion_seconds=1.0),
     }
     return Challenge(**(fields | more))

@@ -72,7 +72,7 @@ def desk(results: Iterator[Result], registry: Any) -> Desk:
         return Finished(next(results))
 
     metrics = EvaluatorMetrics(CollectorRegistry())
-    return Desk(EvaluatorSettings(), registry, windows, launch, metrics, backoff, lambda: NOW)
+    return Desk(EvaluatorSettings(), registry, windows, launch, lambda champion: {}, metrics, backoff, lambda: NOW)
 
 
 def trial(*results: Result) -> tuple[Trial, Any]:

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from services.server.champion import Champion
 from services.server.follower import Follower
 from services.server.slots import ServedModel
+from shared.canary import Canary
 from shared.errors import BrokerUnavailableError, ModelError, RegistryUnavailableError
 from shared.events import ServerPhase
 from shared.metrics import ServerMetrics, ServiceMetrics
@@ -22,7 +23,11 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 class FakeLedger:
     def __init__(self) -> None:
         self.champion: Champion | None = None
+        self.canary: Canary | None = None
         self.gone = False
+
+    def ended(self, canary: Canary) -> str:
+        return "a test says so"
 
     @property
     def connected(self) -> bool:
@@ -57,6 +62,7 @@ class Story:
             self.ledger,
             self._ask_alias,
             self.bench.swapper,
+            self.bench.canaries,
             self.bench.status,
             ServerMetrics(self.collector),
             ServiceMetrics(self.collector),
@@ -166,7 +172,7 @@ def test_going_back_from_a_bad_candidate_ends_the_failure(story: Story) -> None:
 
 
 def test_a_registry_that_was_gone_is_asked_again(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.server.follower.FIRST_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("services.server.attempts.FIRST_WAIT_SECONDS", 0.0)
     story.promote("1", "positive")
     story.bench.registry.gone = True
     story.follower.step()
@@ -177,7 +183,7 @@ def test_a_registry_that_was_gone_is_asked_again(story: Story, monkeypatch: pyte
 
 
 def test_a_failure_that_may_pass_is_not_hammered(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.server.follower.FIRST_WAIT_SECONDS", 3600.0)
+    monkeypatch.setattr("services.server.attempts.FIRST_WAIT_SECONDS", 3600.0)
     story.promote("1", "positive")
     story.bench.registry.gone = True
     for _ in range(3):
@@ -186,7 +192,7 @@ def test_a_failure_that_may_pass_is_not_hammered(story: Story, monkeypatch: pyte
 
 
 def test_a_model_that_could_not_be_loaded_is_tried_again(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.server.follower.FIRST_RELOAD_SECONDS", 0.0)
+    monkeypatch.setattr("services.server.attempts.FIRST_RELOAD_SECONDS", 0.0)
     story.promote("1", "positive")
     with monkeypatch.context() as short_of_memory:
         short_of_memory.setattr(story.bench.swapper, "_load", raise_model_error)
@@ -198,8 +204,8 @@ def test_a_model_that_could_not_be_loaded_is_tried_again(story: Story, monkeypat
 
 
 def test_a_model_that_could_not_be_loaded_is_tried_again_slowly(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.server.follower.FIRST_RELOAD_SECONDS", 3600.0)
-    monkeypatch.setattr("services.server.follower.LONGEST_RELOAD_SECONDS", 3600.0)
+    monkeypatch.setattr("services.server.attempts.FIRST_RELOAD_SECONDS", 3600.0)
+    monkeypatch.setattr("services.server.attempts.LONGEST_RELOAD_SECONDS", 3600.0)
     monkeypatch.setattr(story.bench.swapper, "_load", raise_model_error)
     story.promote("1", "positive")
     for _ in range(3):

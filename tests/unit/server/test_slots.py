@@ -2,7 +2,10 @@ import asyncio
 
 import pytest
 
-from services.server.slots import NoModelError, Slots, Stage, drain
+from services.server.slots import Challenger, NoModelError, Slot, Slots, Stage, drain
+from services.server.tally import Tally
+from shared.canary import Canary
+from shared.events import ServingRole
 from tests.unit.server.fakes import slot
 
 
@@ -37,6 +40,27 @@ def test_a_retired_model_is_let_go_only_after_its_last_request() -> None:
             _ = first.model
 
     asyncio.run(story())
+
+
+def beside(model: Slot, share: float = 0.5) -> Challenger:
+    return Challenger(Canary(model.card.version, ServingRole.CANARY, share), model, Tally())
+
+
+def test_a_challenger_leaves_when_another_takes_its_place_or_nobody_does() -> None:
+    slots, second, third = Slots(), slot("2"), slot("3")
+    assert slots.place_beside(beside(second)) is None
+    assert slots.place_beside(beside(second, share=0.9)) is None
+    assert slots.place_beside(beside(third)) is second
+    assert slots.place_beside(None) is third
+    assert slots.challenger is None
+
+
+def test_a_challenger_that_becomes_champion_is_beside_nobody() -> None:
+    slots, first, second = Slots(), slot("1"), slot("2")
+    slots.switch(first)
+    slots.place_beside(beside(second))
+    assert slots.switch(second) is first
+    assert (slots.current, slots.challenger) == (second, None)
 
 
 def test_another_thread_switches_and_drains_on_the_loop() -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.server.canary_swapper import CanarySwapper
 from services.server.champion import Champion
 from services.server.shelf import Shelf
-from services.server.slots import Slot, Slots
+from services.server.slots import Challenger, Slot, Slots
 from services.server.status import Status
 from services.server.swapper import Swapper, WrongModelError, permanent, within
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.digest import model_digest
 from shared.errors import ModelError, RegistryRefusedError, RegistryUnavailableError
-from shared.events import ServerPhase, ServerState
+from shared.events import CanaryCounts, ServerPhase, ServerState
 from shared.health import Health
 from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.registry import ModelVersion
@@ -66,8 +67,15 @@ class DirectStage:
     def __init__(self) -> None:
         self.slots = Slots()
 
+    @property
+    def challenger(self) -> Challenger | None:
+        return self.slots.challenger
+
     def switch(self, candidate: Slot) -> Slot | None:
         return self.slots.switch(candidate)
+
+    def place_beside(self, challenger: Challenger | None) -> Slot | None:
+        return self.slots.place_beside(challenger)
 
     def drain(self, retired: Slot) -> None:
         retired.close()
@@ -90,6 +98,10 @@ class Bench:
         self.shelf = Shelf(self._folder / "shelf")
         self.swapper = Swapper(
             settings, self.registry, self.shelf, AnsweringClassifier.load, self.stage, self.status, metrics
+        )
+        self.reports: list[CanaryCounts] = []
+        self.canaries = CanarySwapper(
+            settings.server, self.swapper, self.shelf, self.stage, self.status, metrics.canary, self.reports.append
         )
 
     def answer(self) -> tuple[str, str]:

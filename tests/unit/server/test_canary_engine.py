@@ -1,0 +1,161 @@
+"""A canary answers its callers, and costs nobody an answer."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from services.server.engine import Engine, OtherVersionError, Prediction, Predictions, Question
+from services.server.slots import Challenger, Slots
+from services.server.stickiness import is_in_share
+from services.server.tally import Tally
+from shared.canary import Canary
+from shared.events import ServingRole
+from shared.metrics import ServerMetrics
+from shared.settings import load_settings
+from tests.unit.server.fakes import FakeModel, slot
+
+CALLERS = [f"caller-{number}" for number in range(60)]
+INSIDE = next(caller for caller in CALLERS if is_in_share("2", caller, 0.5))
+OUTSIDE = next(caller for caller in CALLERS if not is_in_share("2", caller, 0.5))
+
+
+class Stage:
+    """Version 1 answers "negative"; version 2 stands beside it and answers "positive"."""
+
+    def __init__(self, role: ServingRole = ServingRole.CANARY, share: float = 0.5, **settings: Any) -> None:
+        self.collector = CollectorRegistry()
+        self.champion, self.model, self.kept = FakeModel(0.25), FakeModel(0.75), list[Prediction]()
+        self.slots, self.tally = Slots(), Tally()
+        self.slots.switch(slot("1", self.champion))
+        self.challenger = Challenger(Canary("2", role, share), slot("2", self.model), self.tally)  # type: ignore[arg-type]
+        self.slots.place_beside(self.challenger)
+        loaded = load_settings(server={"canary": settings})
+        self.engine = Engine(loaded, self.slots, ServerMetrics(self.collector), [self.kept.extend])
+
+    async def ask(self, caller: str | None, version: str | None = None, seconds: float = 20.0) -> Predictions:
+        return await self.engine.predict(Question(["a film"], seconds, version, caller))
+
+    def failures(self) -> float | None:
+        return self.collector.get_sample_value("tidemill_version_failures_total", {"version": "2", "role": "canary"})
+
+
+def fail(texts: Sequence[str]) -> None:
+    raise ValueError("a model that fails")
+
+
+@asynccontextmanager
+async def running(stage: Stage) -> AsyncIterator[Stage]:
+    task = asyncio.create_task(stage.engine.batcher.run())
+    try:
+        yield stage
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def told(stage: Stage, story: Callable[[Stage], Awaitable[None]]) -> None:
+    async def within() -> None:
+        async with asyncio.timeout(30), running(stage):
+            await story(stage)
+
+    asyncio.run(within())
+
+
+def test_a_caller_stays_on_its_side_and_the_answer_names_its_version() -> None:
+    async def story(stage: Stage) -> None:
+        for caller in CALLERS * 2:
+            found = await stage.ask(caller)
+            assert found.card.version == ("2" if is_in_share("2", caller, 0.5) else "1")
+            assert found.items[0].answer.label == ("positive" if found.card.version == "2" else "negative")
+        roles = {(each.version, each.role) for each in stage.kept}
+        assert roles == {("1", ServingRole.CHAMPION), ("2", ServingRole.CANARY)}
+        inside = sum(is_in_share("2", caller, 0.5) for caller in CALLERS)
+        assert stage.tally.counts.answers == 2 * inside
+        labels = {"version": "2", "role": "canary"}
+        assert stage.collector.get_sample_value("tidemill_version_answers_total", labels) == 2 * inside
+        assert stage.collector.get_sample_value("tidemill_version_request_seconds_count", labels) == 2 * inside
+
+    told(Stage(), story)
+
+
+def test_a_caller_of_whom_nothing_is_known_gets_the_champion() -> None:
+    async def story(stage: Stage) -> None:
+        assert (await stage.ask(None)).card.version == "1"
+
+    told(Stage(share=1.0), story)
+
+
+def test_a_shadow_answers_nobody() -> None:
+    async def story(stage: Stage) -> None:
+        assert {(await stage.ask(caller)).card.version for caller in CALLERS} == {"1"}
+
+    told(Stage(ServingRole.SHADOW, 1.0), story)
+
+
+def test_who_asks_for_a_version_gets_that_one_or_nothing() -> None:
+    async def story(stage: Stage) -> None:
+        for caller in (INSIDE, OUTSIDE, None):
+            assert (await stage.ask(caller, "2")).card.version == "2"
+            assert (await stage.ask(caller, "1")).card.version == "1"
+        with pytest.raises(OtherVersionError):
+            await stage.ask(INSIDE, "3")
+
+    told(Stage(), story)
+
+
+def test_where_the_canary_fails_the_champion_answers_the_same_request() -> None:
+    async def story(stage: Stage) -> None:
+        stage.model.before = fail
+        found = await stage.ask(INSIDE)
+        assert (found.card.version, found.items[0].role) == ("1", ServingRole.CHAMPION)
+        assert (stage.tally.counts.failures, stage.failures()) == (1, 1)
+        with pytest.raises(ValueError, match="a model that fails"):
+            await stage.ask(INSIDE, "2")
+
+    told(Stage(), story)
+
+
+def test_a_canary_that_fails_too_often_is_asked_no_more() -> None:
+    async def story(stage: Stage) -> None:
+        stage.model.before = fail
+        for _ in range(10):
+            assert (await stage.ask(INSIDE)).card.version == "1"
+        assert len(stage.model.calls) == 3
+        assert stage.tally.counts.failures == 3
+
+    told(Stage(judged_after=3, max_failure_share=0.5), story)
+
+
+def test_where_the_canary_is_late_the_champion_answers_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage, given_up = Stage(patience_share=0.01), threading.Event()
+    instead = stage.engine._instead
+
+    async def noted(*about: Any) -> Predictions:
+        given_up.set()
+        return await instead(*about)
+
+    def hang(texts: Sequence[str]) -> None:
+        assert given_up.wait(20)
+
+    async def story(stage: Stage) -> None:
+        stage.model.before = hang
+        assert (await stage.ask(INSIDE)).card.version == "1"
+        assert stage.tally.counts.failures == 1
+
+    monkeypatch.setattr(stage.engine, "_instead", noted)
+    told(stage, story)
+
+
+def test_a_promoted_canary_answers_everybody() -> None:
+    async def story(stage: Stage) -> None:
+        stage.slots.switch(stage.challenger.slot)
+        assert stage.slots.challenger is None
+        assert {(await stage.ask(caller)).card.version for caller in CALLERS} == {"2"}
+
+    told(Stage(), story)
