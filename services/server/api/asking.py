@@ -5,6 +5,7 @@ from math import isfinite
 
 from fastapi import Request
 
+from services.server.api.access_log import note_answers
 from services.server.api.disconnects import unless_gone
 from services.server.api.problems import InvalidRequestError
 from services.server.engine import Engine, Predictions, Question
@@ -30,7 +31,9 @@ class Asking:
         """
         self.check(texts)
         question = Question(texts, self.patience(request), version)
-        return await unless_gone(request, self._engine.predict(question))
+        answers = await unless_gone(request, self._engine.predict(question))
+        note_answers(request, answers)
+        return answers
 
     def check(self, texts: Sequence[str]) -> None:
         """Raises InvalidRequestError for no text, too many, too long ones, or one of white space only."""

@@ -46,6 +46,7 @@ class Story:
 
     def __init__(self, folder: Path) -> None:
         self.bench, self.ledger, self.alias = Bench(folder), FakeLedger(), None
+        self.look = threading.Event()
         self.restart()
 
     def restart(self) -> None:
@@ -61,6 +62,7 @@ class Story:
             ServerMetrics(self.collector),
             ServiceMetrics(self.collector),
             threading.Event(),
+            self.look,
         )
 
     def _ask_alias(self) -> str | None:
