@@ -10,10 +10,9 @@ import structlog
 from pydantic import SecretStr
 
 from shared.errors import ConfigurationError
-from shared.settings import SHORTEST_KEY
+from shared.key_files import read_keys
 
 log = structlog.get_logger("keys")
-COMMENT = "#"
 
 
 class Keys:
@@ -44,7 +43,7 @@ class _KeyFile:
 
     def __init__(self, path: Path) -> None:
         self._path, self._seen = path, _signature(path)
-        self._digests = _read(path)
+        self._digests = digests(read_keys(path))
         if not self._digests:
             raise ConfigurationError(f"{path} holds no key; write one a line, or take it out of the settings")
 
@@ -56,7 +55,7 @@ class _KeyFile:
 
     def _read_again(self) -> None:
         try:
-            self._digests = _read(self._path)
+            self._digests = digests(read_keys(self._path))
         except ConfigurationError as error:
             log.error("keys_not_renewed", reason=str(error))
         else:
@@ -66,17 +65,6 @@ class _KeyFile:
 def digests(keys: Iterable[str]) -> tuple[bytes, ...]:
     """SHA-256 of each."""
     return tuple(hashlib.sha256(key.encode()).digest() for key in keys)
-
-
-def _read(path: Path) -> tuple[bytes, ...]:
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the file of keys {path} cannot be read: {type(error).__name__}") from error
-    for number, line in enumerate(lines, start=1):
-        if line and not line.startswith(COMMENT) and len(line) < SHORTEST_KEY:
-            raise ConfigurationError(f"{path}, line {number}: a key needs {SHORTEST_KEY} characters at least")
-    return digests(line for line in lines if line and not line.startswith(COMMENT))
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:
