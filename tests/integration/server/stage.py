@@ -125,11 +125,18 @@ class Gate:
         admin.create_topics()
         admin.close()
 
-    def register(self, label: str, labels: tuple[str, ...] = SENTIMENTS) -> Champion:
-        """A new version that answers everything with this label."""
+    def register(
+        self,
+        label: str,
+        labels: tuple[str, ...] = SENTIMENTS,
+        certainty: float = 6.0,
+        change: Callable[[Path], None] = lambda folder: None,
+    ) -> Champion:
+        """A new version that answers everything with this label; `change` may spoil its files before they are known."""
         window_id = f"w-{len(self.registry.versions()):010d}"
-        flat = answering(self._folder / window_id / "flat", label, labels)
+        flat = answering(self._folder / window_id / "flat", label, labels, certainty)
         save_for_mlflow(flat, self._folder / window_id / "model")
+        change(self._folder / window_id / "model")
         digest = model_digest(self._folder / window_id / "model")
         run_id = self.registry.run_of_window(window_id, window_id)
         source = self.registry.upload_model(run_id, self._folder / window_id / "model")
