@@ -34,14 +34,20 @@ class Observed:
 
     def __init__(self, story: Story) -> None:
         self.seen: list[Seen] = []
-        self._story, bench = story, story.bench
+        self.story, bench = story, story.bench
         self._collector = bench.collector
-        bench.status._announce = self._look
-        settings, metrics = load_settings(), bench.status._metrics
-        engine = Engine(settings, bench.stage.slots, metrics)
-        health = bench.status._health
+        bench.watch = self._look
+        settings = load_settings()
+        engine = Engine(settings, bench.stage.slots, bench.metrics)
         parts = Parts(
-            settings, engine, FakeFeedback(), bench.status, health, metrics, self._collector, threading.Event()
+            settings,
+            engine,
+            FakeFeedback(),
+            bench.status,
+            bench.health,
+            bench.metrics,
+            bench.collector,
+            threading.Event(),
         )
         self._transport = httpx.ASGITransport(build_api(parts))
 
@@ -73,8 +79,8 @@ def observed(tmp_path: Path) -> Observed:
 
 
 def test_a_swap_is_seen_in_every_phase(observed: Observed) -> None:
-    observed._story.promote("2", "negative")
-    observed._story.follower.step()
+    observed.story.promote("2", "negative")
+    observed.story.follower.step()
     assert observed.phases() == [
         ("serving", None),
         ("downloading", "2"),
@@ -87,8 +93,8 @@ def test_a_swap_is_seen_in_every_phase(observed: Observed) -> None:
 
 
 def test_until_the_switch_the_old_version_is_named_and_then_the_new_one(observed: Observed) -> None:
-    observed._story.promote("2", "negative")
-    observed._story.follower.step()
+    observed.story.promote("2", "negative")
+    observed.story.follower.step()
     versions = {each.model["phase"]: each.model["version"] for each in observed.seen[1:]}
     assert versions == {
         "downloading": "1",
@@ -101,9 +107,9 @@ def test_until_the_switch_the_old_version_is_named_and_then_the_new_one(observed
 
 
 def test_a_failure_is_seen_with_its_reason_while_the_old_version_answers(observed: Observed) -> None:
-    observed._story.promote("2", "negative")
-    observed._story.damage("2")
-    observed._story.follower.step()
+    observed.story.promote("2", "negative")
+    observed.story.damage("2")
+    observed.story.follower.step()
     assert observed.phases() == [("serving", None), ("downloading", "2"), ("verifying", "2"), ("failed", "2")]
     last = observed.seen[-1]
     assert (last.model["version"], last.ready["ok"]) == ("1", True)
