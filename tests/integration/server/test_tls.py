@@ -27,6 +27,7 @@ from shared.health import Health
 from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.settings import ServerSettings, Settings, load_settings
 from tests.certificates import Pair, self_signed
+from tests.integration.server.stage import ServerProcess, stream_settings
 from tests.unit.server.api_client import FakeFeedback
 
 CLIENT, ADMIN = "client-key-client-key", "admin-key-admin-key"
@@ -127,6 +128,20 @@ def test_commands_send_the_key_of_their_settings(pair: Pair, keys: Mapping[str, 
     settings = settings_of(pair, **keys)
     with serving(settings) as url, client(url, tls_trusted_ca=pair.certificate, **keys) as ours:
         assert ours.get("/v1/model").status_code == 503  # let in, and no model yet
+
+
+def test_the_service_speaks_tls_and_asks_for_keys(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMILL_SERVER__TLS_CERTIFICATE", str(pair.certificate))
+    monkeypatch.setenv("TIDEMILL_SERVER__TLS_KEY", str(pair.key))
+    monkeypatch.setenv("TIDEMILL_SERVER__TLS_TRUSTED_CA", str(pair.certificate))
+    monkeypatch.setenv("TIDEMILL_SERVER__API_KEYS", f'["{CLIENT}"]')
+    nobody = "127.0.0.1:1"
+    with ServerProcess(stream_settings(nobody, f"http://{nobody}", "tls", tmp_path / "home")) as server:
+        assert server.predict(text="a film").status_code == 503  # let in, and no model yet
+        with client(server.url, api_keys=(), tls_trusted_ca=pair.certificate) as stranger:
+            assert stranger.post("/v1/predict", json={"text": "a film"}).status_code == 401
+    assert server.url.startswith("https://")
+    assert server.url in (tmp_path / "home" / "server.log").read_text()
 
 
 def client(url: str, **server: Any) -> httpx.Client:
