@@ -22,6 +22,7 @@ def configure_logging(settings: ServiceSettings, service: str) -> None:
 
     shared: list[Any] = [
         name_service,
+        structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -59,6 +59,22 @@ class InferenceProtocol(StrEnum):
     TEI = "tei"
 
 
+class Refusal(StrEnum):
+    """Why a request was refused at the door."""
+
+    NO_KEY = "no_key"
+    WRONG_KEY = "wrong_key"
+    NOT_ADMIN = "not_admin"
+    ADMIN_CLOSED = "admin_closed"
+
+
+class Dependency(StrEnum):
+    """What a server asks for new models."""
+
+    KAFKA = "kafka"
+    REGISTRY = "registry"
+
+
 class SwapOutcome(StrEnum):
     """How taking over a new champion ended."""
 
@@ -509,6 +525,15 @@ class ServerMetrics:
             InferenceProtocol,
             RequestOutcome,
         )
+        self.refused = _start_at_zero(
+            Counter(
+                "tidemill_requests_refused_total",
+                "Requests refused for their key. 'wrong_key' rising: a key was changed, or somebody guesses.",
+                ["reason"],
+                registry=registry,
+            ),
+            Refusal,
+        )
         self.latency = Histogram(
             "tidemill_request_seconds",
             "Prediction requests answered with 200, from the first byte read to the answer, by protocol.",
@@ -537,6 +562,14 @@ class ServerMetrics:
         self.phase = Gauge("tidemill_server_phase_info", "1 for the phase of the model.", ["phase"], registry=registry)
         for phase in ServerPhase:
             self.phase.labels(phase.value).set(0)
+        self.reachable = Gauge(
+            "tidemill_reachable_info",
+            "1 while it answers. 0: the server answers on, and misses new decisions; /readyz says what is wrong.",
+            ["dependency"],
+            registry=registry,
+        )
+        for dependency in Dependency:
+            self.reachable.labels(dependency.value).set(0)
         self.swaps = _start_at_zero(
             Counter("tidemill_swaps_total", "New champions taken over, or not.", ["outcome"], registry=registry),
             SwapOutcome,

@@ -366,7 +366,7 @@ def _registry_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, requests.RequestException) as error:
-        raise _kind(error)(f"{doing}: {_first_line(error)}") from error
+        raise _kind(error)(f"{doing}: {_in_short(error)}") from error
 
 
 def _kind(error: Exception) -> type[RegistryUnavailableError | RegistryRefusedError]:
@@ -390,8 +390,10 @@ def _status(error: Exception) -> int:
     return SERVER_ERRORS if response is None else int(response.status_code)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def _in_short(error: Exception) -> str:
+    """Its first line; where that only announces failures, as of a download, the first of them with its file too."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return " ".join(lines[:3]) if lines[0].endswith(":") else lines[0]
 
 
 def _unless_there(create: Callable[[], object]) -> None:

@@ -15,6 +15,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
 
@@ -29,6 +30,21 @@ from shared.training_settings import AdaptationSettings, TrainingSettings
 
 CONFIG_VARIABLE = "TIDEMILL_CONFIG"
 DEFAULT_CONFIG_FILE = "tidemill.toml"
+
+SHORTEST_KEY = 16  # characters; whatever is shorter can be guessed
+Key = Annotated[SecretStr, Field(min_length=SHORTEST_KEY)]
+# Probes and scrapers carry no keys, and none of these answers a text.
+OPEN_PATHS = (
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/ping",
+    "/health",
+)
 
 
 class StreamSettings(Section):
@@ -276,6 +292,32 @@ class ServerSettings(Section):
     prediction_store_rows: int = Field(100_000, ge=1, description="Texts kept on disk for feedback by prediction id.")
     known_questions_timeout_seconds: float = Field(60.0, gt=0, description="For a new model to prove itself.")
     canary: CanarySettings = CanarySettings()
+    api_keys: tuple[Key, ...] = Field((), description="Of clients. With none here or in the file nobody is asked.")
+    api_keys_file: Path | None = Field(None, description="More of them, one a line; read again when it changes.")
+    admin_keys: tuple[Key, ...] = Field((), description="Open every path. Without any, `/v1/admin/*` is closed.")
+    admin_keys_file: Path | None = Field(None, description="More of them, one a line; read again when it changes.")
+    open_paths: tuple[str, ...] = Field(OPEN_PATHS, description="Asked for without a key, as probes do.")
+    tls_certificate: Path | None = Field(None, description="PEM file, chain included. With `tls_key`: HTTPS only.")
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key.")
+    tls_key_password: SecretStr | None = Field(None, description="Of an encrypted key.")
+    tls_client_ca: Path | None = Field(None, description="PEM file. Clients must show a certificate signed by it.")
+    tls_trusted_ca: Path | None = Field(
+        None, description="PEM file that `tidemill` knows the server's certificate by. Null: the system's authorities."
+    )
+    access_log_share: float = Field(0.01, ge=0, le=1, description="Of requests that are logged; every crash is.")
+
+    @model_validator(mode="after")
+    def _certificate_has_its_key(self) -> "ServerSettings":
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together; set both or neither")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("tls_client_ca asks clients for certificates, which needs tls_certificate and tls_key")
+        return self
+
+    @property
+    def scheme(self) -> Literal["http", "https"]:
+        """What its addresses begin with."""
+        return "http" if self.tls_certificate is None else "https"
 
 
 class ServiceSettings(Section):
@@ -377,6 +419,9 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{config_file()} is not valid TOML: {error}") from error
+    except SettingsError as error:
+        # Its text names the section only; the cause, which holds the value, is not told: it may be a secret.
+        raise ConfigurationError(f"{error}; in the environment, lists and tables are JSON") from None
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from error
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -11,6 +12,7 @@ from shared.errors import ConfigurationError
 from shared.settings import Settings
 
 FILE = "endpoints.json"
+SERVER = "server"
 
 
 class Phase(StrEnum):
@@ -66,7 +68,11 @@ class Endpoints(BaseModel):
 
     def metrics_url(self, service: str) -> str:
         """Where a service shows its metrics."""
-        return f"http://{HOST}:{self.metrics_ports[service]}/metrics"
+        return f"{self.metrics_scheme(service)}://{HOST}:{self.metrics_ports[service]}/metrics"
+
+    def metrics_scheme(self, service: str) -> str:
+        """Those of the server come from the port that answers predictions, which may speak TLS."""
+        return urlsplit(self.server_url).scheme if service == SERVER else "http"
 
     def write(self, home: Path) -> None:
         """Replaces the file at once: a reader sees the old or the new, never a part."""

@@ -5,15 +5,13 @@ from pathlib import Path
 
 from deploy.local import mlflow_server, ports, prometheus
 from deploy.local.broker import BrokerLayout
-from deploy.local.endpoints import Endpoints, read_endpoints
+from deploy.local.endpoints import SERVER, Endpoints, read_endpoints
 from deploy.local.ports import HOST
 from deploy.local.process import PYTHON_MODULE
 from deploy.local.specs import ProcessSpec, Stage
 from shared.settings import Settings, load_settings
 
 SERVICES = ("ingestor", "retrainer", "evaluator", "server")
-# Shows its metrics on the port that answers predictions; the others have a port for nothing else.
-SERVER = "server"
 METRICS = "{}.metrics"
 
 
@@ -38,7 +36,7 @@ def _endpoints(settings: Settings, chosen: Mapping[str, int]) -> Endpoints:
     return Endpoints(
         bootstrap_servers=settings.kafka.bootstrap_servers or f"{HOST}:{chosen['kafka']}",
         mlflow_uri=settings.registry.tracking_uri or f"http://{HOST}:{chosen['mlflow']}",
-        server_url=f"http://{HOST}:{server or chosen['server']}",
+        server_url=f"{settings.server.scheme}://{HOST}:{server or chosen['server']}",
         prometheus_url=f"http://{HOST}:{chosen['prometheus']}" if prometheus.binary() else None,
         metrics_ports=metrics_ports | {SERVER: server or chosen[SERVER]},
         ports=chosen,
@@ -56,7 +54,7 @@ def _specs(settings: Settings, home: Path, endpoints: Endpoints) -> Iterator[Pro
     yield ProcessSpec("topics", (*PYTHON_MODULE, "deploy.local.topics"), None, env, kafka)
     for name in SERVICES:
         after = ("topics",) if name == "ingestor" else ("topics", *registry)
-        yield _service(name, env, after, endpoints)
+        yield _service(name, env, after, endpoints, _ready_url(name, settings, endpoints))
     if endpoints.prometheus_url:
         yield prometheus.spec(home / "prometheus", endpoints)
 
@@ -72,12 +70,22 @@ def _mlflow(home: Path, endpoints: Endpoints) -> ProcessSpec:
     return ProcessSpec("mlflow", argv, f"{endpoints.mlflow_uri}/health", stage=Stage.REGISTRY)
 
 
-def _service(name: str, env: Mapping[str, str], after: tuple[str, ...], endpoints: Endpoints) -> ProcessSpec:
+def _service(
+    name: str, env: Mapping[str, str], after: tuple[str, ...], endpoints: Endpoints, ready_url: str
+) -> ProcessSpec:
     port = endpoints.metrics_ports[name]
-    # The server is ready for requests only with its first champion, which nobody would wait for.
-    ready_url = f"{endpoints.server_url}/healthz" if name == SERVER else f"http://{HOST}:{port}/readyz"
     argv = (*PYTHON_MODULE, f"services.{name}")
     return ProcessSpec(name, argv, ready_url, {**env, "TIDEMILL_SERVICE__METRICS_PORT": str(port)}, after)
+
+
+def _ready_url(name: str, settings: Settings, endpoints: Endpoints) -> str:
+    port = endpoints.metrics_ports[name]
+    if name != SERVER:
+        return f"http://{HOST}:{port}/readyz"
+    if settings.server.tls_client_ca is not None:
+        return f"tcp://{HOST}:{port}"  # it answers nobody without a certificate
+    # The server is ready for requests only with its first champion, which nobody would wait for.
+    return f"{endpoints.server_url}/healthz"
 
 
 def _service_environment(home: Path, endpoints: Endpoints) -> Mapping[str, str]:

@@ -45,7 +45,13 @@ def configure(text: str, endpoints: Endpoints) -> str:
     rules = configuration.get("rule_files", [])
     configuration["rule_files"] = [str(CONFIGURATION.parent / rule) for rule in rules]
     targets = [
-        {"targets": [f"{HOST}:{port}"], "labels": {"service": name}} for name, port in endpoints.metrics_ports.items()
+        {
+            "targets": [f"{HOST}:{port}"],
+            "labels": {"service": name, "__scheme__": endpoints.metrics_scheme(name)},
+        }
+        for name, port in endpoints.metrics_ports.items()
     ]
-    configuration["scrape_configs"] = [{"job_name": "tidemill", "static_configs": targets}]
+    # On this machine the certificate proves nothing; it may name the machine as others know it.
+    job = {"job_name": "tidemill", "tls_config": {"insecure_skip_verify": True}, "static_configs": targets}
+    configuration["scrape_configs"] = [job]
     return yaml.safe_dump(configuration, sort_keys=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from deploy.local.endpoints import Endpoints, read_endpoints, with_endpoints
+from services.control.server_client import server_client
 from shared.errors import ConfigurationError, RetryableError
 from shared.settings import Settings, load_settings
 
@@ -63,7 +64,11 @@ class Session:
         """The prediction server's address: the local stack's, else the configured host and port."""
         if self.endpoints is not None and self.endpoints.server_url:
             return self.endpoints.server_url
-        return f"http://{self.settings.server.host}:{self.settings.server.port}"
+        return f"{self.settings.server.scheme}://{self.settings.server.host}:{self.settings.server.port}"
+
+    def server_client(self, timeout_seconds: float = HTTP_SECONDS) -> httpx.Client:
+        """A client of the prediction server; close it."""
+        return server_client(self.server_url(), self.settings.server, timeout_seconds)
 
     def ask_server(self, method: str, path: str, body: object = None) -> httpx.Response:
         """One HTTP request.
@@ -71,10 +76,10 @@ class Session:
         Raises:
             ServerUnavailableError: Nobody answers there.
         """
-        url = self.server_url() + path
         try:
-            return httpx.request(method, url, json=body, timeout=HTTP_SECONDS)
+            with self.server_client() as client:
+                return client.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise ServerUnavailableError(
-                f"{url} does not answer ({error}); is the stack up? See 'tidemill status'"
+                f"{self.server_url()}{path} does not answer ({error}); is the stack up? See 'tidemill status'"
             ) from error

@@ -33,6 +33,7 @@ from services.server.slots import Slots, Stage
 from services.server.status import Status
 from services.server.store import PredictionStore
 from services.server.swapper import Swapper
+from services.server.tls import tls_options
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.precision import choose_device
 from shared.classifier.threads import use_threads
@@ -66,7 +67,7 @@ def serve(settings: Settings, listeners: Sequence[socket.socket], store_name: st
     folder = replica_folder(settings, settings.server.replica_id)
     store = replica_folder(settings, store_name) / "predictions.sqlite"
     with _alone(folder):
-        server = Server(settings, folder, store, url_of(listeners[-1]))
+        server = Server(settings, folder, store, url_of(listeners[-1], settings.server.scheme))
         log.info("started", url=server.url)
         code = server.serve(listeners)
     log.info("stopped", exit_code=int(code), reason=code.name.lower())
@@ -115,6 +116,7 @@ class Server:
     def __init__(self, settings: Settings, folder: Path, store: Path, url: str) -> None:
         self.url = url
         self._settings, self._stopping = settings, threading.Event()
+        self._look = threading.Event()
         self._code = ExitCode.STOPPED
         self._registry = CollectorRegistry()
         self._service_metrics, self._metrics = ServiceMetrics(self._registry), ServerMetrics(self._registry)
@@ -130,7 +132,7 @@ class Server:
         health = Health(self._service_metrics)
         self._status = Status(settings.server.replica_id, url, self._metrics, health, self._announce)
         feedback = Feedback(settings.stream, self._store, self._outbox, self._metrics)
-        parts = Parts(settings, self._engine, feedback, self._status, health, self._metrics, self._registry)
+        parts = Parts(settings, self._engine, feedback, self._status, health, self._metrics, self._registry, self._look)
         self._http = _Http(_http_config(build_api(parts, self._lifespan), settings.server))
 
     def serve(self, listeners: Sequence[socket.socket]) -> ExitCode:
@@ -185,6 +187,7 @@ class Server:
             self._metrics,
             self._service_metrics,
             self._stopping,
+            self._look,
         )
 
     def _batcher_ended(self, task: asyncio.Task[None]) -> None:
@@ -216,4 +219,5 @@ def _http_config(api: FastAPI, settings: ServerSettings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=max(1, round(settings.drain_seconds)),
+        **tls_options(settings),
     )

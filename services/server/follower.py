@@ -64,13 +64,16 @@ class Follower(threading.Thread):
         metrics: ServerMetrics,
         service_metrics: ServiceMetrics,
         stopping: threading.Event,
+        look: threading.Event,
     ) -> None:
+        """`look`, once set, has both sources asked at once, and a champion that failed tried again."""
         super().__init__(name="follower", daemon=True)
         self._poll_seconds = settings.kafka.poll_seconds
         self._check_seconds = settings.server.check_alias_seconds
         self._ledger, self._ask_alias, self._status = ledger, alias, status
         self._swapper, self._canaries = swapper, canaries
         self._metrics, self._service_metrics, self._stopping = metrics, service_metrics, stopping
+        self._look = look
         self._alias: str | None = None
         self._kafka_trouble: str | None = "not asked yet"
         self._registry_trouble: str | None = None
@@ -101,6 +104,9 @@ class Follower(threading.Thread):
 
     def step(self) -> None:
         """Looks once at what should serve, and acts on it."""
+        if self._look.is_set():
+            self._look.clear()
+            self._attempt, self._next_check = Attempt(), 0.0
         if time.monotonic() >= self._next_check:
             self._check()
             self._next_check = time.monotonic() + self._check_seconds

@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
@@ -64,8 +65,9 @@ class Outbox:
         self._producer.send_bytes(topic, key.encode(), value, JSON).wait(ACKNOWLEDGE_SECONDS)
 
     def close(self) -> None:
-        """Delivers what it can within a few seconds. `stopping` must be set."""
+        """Delivers what it can within a few seconds; what is left is lost, and counted. `stopping` must be set."""
         self._thread.join(LOOK_SECONDS * 2 + self._settings.kafka.bootstrap_timeout_seconds)
+        self._lose_the_rest()
         if self._producer is not None:
             try:
                 self._producer.close(2.0)
@@ -92,6 +94,15 @@ class Outbox:
             except TidemillError as error:
                 log.warning("waiting", doing="connecting the outbox", error=str(error))
                 backoff.wait()
+
+    def _lose_the_rest(self) -> None:
+        left = 0
+        with suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait().lost()
+                left += 1
+        if left:
+            log.warning("events_lost", events=left, reason="stopped before Kafka took them")
 
     def _post(self, parcel: _Parcel) -> None:
         assert self._producer is not None  # set before the first parcel is taken

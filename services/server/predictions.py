@@ -32,14 +32,18 @@ class PredictionSampler:
         """Offers a share of them."""
         for prediction in predictions:
             if random.random() < self._share:
-                make = partial(served, prediction, self._replica, utc_now())
+                make = served(prediction, self._replica, utc_now())
                 self._outbox.offer(PREDICTIONS_SERVED, prediction.prediction_id, make, self._lost)
 
 
-def served(prediction: Prediction, replica_id: str, at: datetime) -> ServedPrediction:
-    """The event of one answer; the text itself stays with the server."""
+def served(prediction: Prediction, replica_id: str, at: datetime) -> Callable[[], ServedPrediction]:
+    """Makes the event of one answer, later; of the text only its digest waits.
+
+    Thousands of events wait while Kafka is gone, and with texts of the longest kind they would fill the memory.
+    """
     answer = prediction.answer
-    return ServedPrediction(
+    return partial(
+        ServedPrediction,
         prediction_id=prediction.prediction_id,
         version=prediction.version,
         text_sha256=hashlib.sha256(answer.text.encode()).hexdigest(),

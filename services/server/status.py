@@ -9,7 +9,7 @@ import structlog
 from services.server.card import Card
 from shared.events import CanaryState, ServerPhase, ServerState, utc_now
 from shared.health import Health
-from shared.metrics import ServerMetrics
+from shared.metrics import Dependency, ServerMetrics
 
 log = structlog.get_logger("status")
 NO_MODEL = "no model has been promoted yet"
@@ -84,9 +84,10 @@ class Status:
             before = self._now
             self._now = replace(before, kafka_trouble=kafka_trouble, registry_trouble=registry_trouble)
         for name, was, trouble in (
-            ("kafka", before.kafka_trouble, kafka_trouble),
-            ("registry", before.registry_trouble, registry_trouble),
+            (Dependency.KAFKA.value, before.kafka_trouble, kafka_trouble),
+            (Dependency.REGISTRY.value, before.registry_trouble, registry_trouble),
         ):
+            self._metrics.reachable.labels(name).set(trouble is None)
             if (was is None) != (trouble is None):
                 log.info("reachable" if trouble is None else "unreachable", what=name, reason=trouble)
 

@@ -13,7 +13,7 @@ from deploy.local.endpoints import Endpoints
 from deploy.local.stack import Stack
 from services.control import audit
 from services.control.demo import accuracy, report
-from services.control.demo.queries import QueryStream, Tally
+from services.control.demo.queries import TIMEOUT_SECONDS, QueryStream, Tally
 from services.control.demo.screen import Screen
 from services.control.demo.story import WINDOW_ROWS, Chapter, Review, Story, load_story
 from services.control.demo.watch import Watch
@@ -115,7 +115,7 @@ def _settings_file(stack: Stack) -> Path:
 
 def _perform(session: Session, stack: Stack, endpoints: Endpoints, story: Story, screen: Screen) -> report.DemoReport:
     watch = Watch(session.settings)
-    queries = QueryStream(endpoints.server_url, [review.text for review in story.movies])
+    queries = QueryStream(session.server_client(TIMEOUT_SECONDS), [review.text for review in story.movies])
     queries.start()
     stage = _Stage(session.settings, stack, endpoints, watch, queries, screen)
     try:

@@ -30,14 +30,14 @@ class Tally:
 class QueryStream(threading.Thread):
     """Asks one text twice a second from the first time that `/readyz` says yes; then every answer must be 2xx."""
 
-    def __init__(self, url: str, texts: Sequence[str]) -> None:
+    def __init__(self, client: httpx.Client, texts: Sequence[str]) -> None:
         super().__init__(name="queries", daemon=True)
         self.tally = Tally()
-        self._url, self._texts, self._stopping = url, itertools.cycle(texts), threading.Event()
+        self._client, self._texts, self._stopping = client, itertools.cycle(texts), threading.Event()
 
     def run(self) -> None:
         """Waits for the server, then asks until stopped."""
-        with httpx.Client(base_url=self._url, timeout=TIMEOUT_SECONDS) as client:
+        with self._client as client:
             while not self._stopping.is_set() and not _is_ready(client):
                 self._stopping.wait(PERIOD_SECONDS)
             following = time.monotonic()

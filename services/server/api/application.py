@@ -7,11 +7,14 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
+from services.server.api.access_log import AccessLog
+from services.server.api.admin import admin_routes
 from services.server.api.admission import Admission
 from services.server.api.asking import Asking
 from services.server.api.bulk import Bulk
 from services.server.api.compression import Inflated
 from services.server.api.docs import docs_page
+from services.server.api.doors import Doors, Guarded
 from services.server.api.feedback import feedback_routes
 from services.server.api.limits import BodyLimit, Measured
 from services.server.api.mlflow_scoring import mlflow_routes
@@ -21,7 +24,8 @@ from services.server.api.openapi import install_document
 from services.server.api.operations import operations_routes
 from services.server.api.parts import Parts
 from services.server.api.predict import predict_routes
-from services.server.api.problems import install_problems
+from services.server.api.problems import Unexpected, install_problems
+from services.server.api.request_ids import Identified
 from services.server.api.tei import tei_routes
 
 DESCRIPTION = "Answers texts with the champion. Every answer names the model version that gave it; errors are RFC 9457."
@@ -29,6 +33,8 @@ DESCRIPTION = "Answers texts with the champion. Every answer names the model ver
 
 def build_api(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None) -> FastAPI:
     """The application; `lifespan` starts and stops what it stands on."""
+    settings, stream = parts.settings.server, parts.settings.stream
+    doors = Doors(settings)
     app = FastAPI(
         title="Tidemill",
         version=version("tidemill"),
@@ -37,12 +43,16 @@ def build_api(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextMa
         docs_url=None,
         redoc_url=None,
     )
-    settings, stream = parts.settings.server, parts.settings.stream
+    # The first added is the innermost.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
     app.add_middleware(Inflated)
     asking = Asking(parts.engine, settings)
     app.add_middleware(Admission, asking=asking)
     app.add_middleware(Measured, metrics=parts.metrics)
+    app.add_middleware(Guarded, doors=doors, metrics=parts.metrics)
+    app.add_middleware(Unexpected)
+    app.add_middleware(AccessLog, share=settings.access_log_share)
+    app.add_middleware(Identified)
     install_problems(app, settings.retry_after_seconds)
     bulk = Bulk(asking, stream.registered_model, settings, parts.metrics)
     app.include_router(predict_routes(asking, bulk, stream.registered_model))
@@ -52,7 +62,8 @@ def build_api(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextMa
     app.include_router(feedback_routes(parts.feedback))
     app.include_router(model_routes(parts.status, stream))
     app.include_router(operations_routes(parts))
-    install_document(app)
+    app.include_router(admin_routes(parts.look))
+    install_document(app, doors)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

@@ -9,6 +9,7 @@ from fastapi import Request
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from services.server.api.access_log import note_answers
 from services.server.api.callers import caller_of
 from services.server.api.disconnects import unless_gone
 from services.server.api.problems import InvalidRequestError
@@ -39,7 +40,9 @@ class Asking:
         """
         self.check(texts)
         question = Question(texts, self.patience(request.headers), version, caller_of(request))
-        return await unless_gone(request, self._engine.predict(question))
+        answers = await unless_gone(request, self._engine.predict(question))
+        note_answers(request, answers)
+        return answers
 
     async def ask_in_turn(self, text: str, patience: float) -> Predictions:
         """As `ask`, for one text of a stream: while too much is waiting, it waits, too.

@@ -114,7 +114,7 @@ class ModelResponse(BaseModel):
     labels: tuple[str, ...]
     promoted_at: datetime | None
     phase: ServerPhase = Field(description="What this replica does about its model.")
-    target: str | None = Field(description="The version being taken over, or the one that could not be.")
+    target: str | None = Field(description="The version taken over, let go, or failed with.")
     reason: str | None = Field(description="Why it could not be.")
     canary: CanaryState | None = Field(description="The challenger beside it, if there is one.")
     lineage: LineageInShort | None
@@ -131,6 +131,7 @@ class ReadyResponse(HealthResponse):
     """Ready while a model serves, whatever else is gone."""
 
     phase: ServerPhase
+    reason: str | None = Field(description="Why the latest champion could not be taken over.")
     version: str | None
     kafka: str = Field(description="'reachable', or what is wrong.")
     registry: str = Field(description="'reachable', or what is wrong.")

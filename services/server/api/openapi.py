@@ -6,9 +6,11 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from services.server.api.bulk import AnsweredLine, BulkLine
+from services.server.api.doors import Doors
 from services.server.api.mlflow_scoring import InvocationsRequest
 from services.server.api.models import PredictRequest
 from services.server.api.problems import Problem
+from services.server.api.secured import secured
 from services.server.api.tensors import InferRequest, InferResponse
 
 TAKEN = (PredictRequest, BulkLine, InferRequest, InvocationsRequest)
@@ -16,13 +18,13 @@ GIVEN = (Problem, AnsweredLine, InferResponse)
 _NEVER = "HTTPValidationError"  # FastAPI names it where a path has a parameter; every name is a string
 
 
-def install_document(app: FastAPI) -> None:
+def install_document(app: FastAPI, doors: Doors) -> None:
     """Has the app tell the whole document."""
     made = app.openapi
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _completed(made())
+            app.openapi_schema = secured(_completed(made()), doors)
         return app.openapi_schema
 
     app.openapi = document  # type: ignore[method-assign]

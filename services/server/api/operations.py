@@ -41,6 +41,7 @@ def operations_routes(parts: Parts) -> APIRouter:
             ok=good,
             reasons=reasons,
             phase=now.phase,
+            reason=now.reason,
             version=now.serving.version if now.serving else None,
             kafka=now.kafka_trouble or "reachable",
             registry=now.registry_trouble or "reachable",

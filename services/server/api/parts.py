@@ -1,5 +1,6 @@
 """What the API stands on."""
 
+import threading
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,3 +32,4 @@ class Parts:
     health: Health
     metrics: ServerMetrics
     registry: CollectorRegistry
+    look: threading.Event

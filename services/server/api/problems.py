@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, computed_field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.types import Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.server.api.bodies import DamagedBodyError, InvalidBodyError, UnsupportedBodyError
 from services.server.api.disconnects import ClientGoneError
 from services.server.api.lines import LineTooLongError
+from services.server.api.request_ids import current_request_id
 from services.server.batcher import BusyError, OverloadedError, TooLateError
 from services.server.engine import OtherVersionError
 from services.server.feedback import UnknownPredictionError
@@ -23,12 +25,13 @@ from shared.errors import BrokerRefusedError, BrokerUnavailableError
 from shared.labels import UnknownLabelError
 from shared.metrics import RequestOutcome
 
+log = structlog.get_logger("problems")
 MEDIA_TYPE = "application/problem+json"
 CLOSE = {"Connection": "close"}  # for a body of which the rest is not read
 CLIENT_GONE = 499  # as nginx has it
 MOST_FIELDS = 20  # told of one body
 WRONG_SHAPE = "the body is not what this address takes; see errors"
-OUR_FAULT = "an error of the server, not of the request; its log says more"
+OUR_FAULT = "an error of the server, not of the request; its log says more, under the request's id"
 
 
 class FieldProblem(BaseModel):
@@ -46,6 +49,9 @@ class Problem(BaseModel):
     status: int
     detail: str | None = None
     errors: list[FieldProblem] | None = Field(None, description="By field, for a body of the wrong shape.")
+    request_id: str | None = Field(
+        default_factory=current_request_id, description="Names the request in the server's log; also in a header."
+    )
 
     @computed_field(description="All of it in one line: where clients of Open Inference and of TEI look.")  # type: ignore[prop-decorator]
     @property
@@ -153,9 +159,12 @@ def field_problems(errors: Sequence[Any]) -> list[FieldProblem]:
 
 
 def install_problems(app: FastAPI, retry_after_seconds: int) -> None:
-    """Has every error of the app answered with a problem body, and 429 and 503 with Retry-After."""
+    """Has every error of the app answered with a problem body, and 429 and 503 with Retry-After.
 
-    def told(request: Request, error: Exception) -> JSONResponse:
+    The handlers are coroutines: others would wait for a thread, and feedback may hold all of those while Kafka is gone.
+    """
+
+    async def told(request: Request, error: Exception) -> JSONResponse:
         if isinstance(error, BusyError):
             return refuse(error, request.scope)
         body, request.state.outcome = tell(error)
@@ -166,10 +175,9 @@ def install_problems(app: FastAPI, retry_after_seconds: int) -> None:
     app.add_exception_handler(ClientGoneError, _nobody_reads)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _failed)
 
 
-def _invalid(request: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     if not request.headers.get("content-type", "").startswith("application/json"):
         return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON with the header Content-Type: application/json")
@@ -177,16 +185,35 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, WRONG_SHAPE, errors=field_problems(within_body))
 
 
-def _nobody_reads(request: Request, error: Exception) -> Response:
+async def _nobody_reads(request: Request, error: Exception) -> Response:
     request.state.outcome = RequestOutcome.ABANDONED
     return Response(status_code=CLIENT_GONE)
 
 
-def _refused(request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase
     return problem(error.status_code, None if error.detail == phrase else error.detail, headers=error.headers)
 
 
-def _failed(request: Request, error: Exception) -> JSONResponse:
-    return problem(HTTPStatus.INTERNAL_SERVER_ERROR, OUR_FAULT)
+class Unexpected:
+    """Answers what nobody foresaw with 500, and logs where it came from; an answer under way breaks off."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception:
+            if scope["type"] != "http" or has_begun:
+                raise
+            log.exception("request_failed")
+            await problem(HTTPStatus.INTERNAL_SERVER_ERROR, OUR_FAULT)(scope, receive, send)

@@ -25,6 +25,7 @@ from shared.settings import Settings, load_settings
 from tests.unit.server.fakes import FakeModel, card
 
 VERSION = "7"
+ADMIN_KEY = "an-administrators-key"
 
 
 @dataclass
@@ -95,4 +96,5 @@ def application(settings: Settings, model: FakeModel) -> FastAPI:
         with suppress(asyncio.CancelledError):
             await batcher
 
-    return build_api(Parts(settings, engine, remembering, status, health, metrics, registry), lifespan)
+    parts = Parts(settings, engine, remembering, status, health, metrics, registry, threading.Event())
+    return build_api(parts, lifespan)

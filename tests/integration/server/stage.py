@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 
 from deploy.local import ports, process
+from services.control.server_client import server_client
 from services.server.alias import VERDICT_TAG
 from services.server.champion import Champion
 from shared.classifier.digest import model_digest
@@ -53,7 +54,8 @@ class ServerProcess(process.Held):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._settings = settings
-        self.url = f"http://127.0.0.1:{settings.server.port}"
+        self.url = f"{settings.server.scheme}://127.0.0.1:{settings.server.port}"
+        self._client = server_client(self.url, settings.server, timeout_seconds=30)
 
     def start(self) -> None:
         """Starts it and returns once it listens; a model may not serve yet."""
@@ -70,10 +72,10 @@ class ServerProcess(process.Held):
         return code
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=30)
+        return self._client.get(path)
 
     def predict(self, caller: str = "somebody", **body: Any) -> httpx.Response:
-        return httpx.post(self.url + "/v1/predict", json=body, headers={"X-Canary-Key": caller}, timeout=30)
+        return self._client.post("/v1/predict", json=body, headers={"X-Canary-Key": caller})
 
     def until(self, holds: Callable[[dict[str, Any]], bool] = lambda said: True, **expected: object) -> dict[str, Any]:
         """Waits until /readyz says all of this, and `holds` of it; returns what it says."""
@@ -128,11 +130,18 @@ class Gate:
         admin.create_topics()
         admin.close()
 
-    def register(self, label: str, labels: tuple[str, ...] = SENTIMENTS) -> Champion:
-        """A new version that answers everything with this label."""
+    def register(
+        self,
+        label: str,
+        labels: tuple[str, ...] = SENTIMENTS,
+        certainty: float = 6.0,
+        change: Callable[[Path], None] = lambda folder: None,
+    ) -> Champion:
+        """A new version that answers everything with this label; `change` may spoil its files before they are known."""
         window_id = f"w-{len(self.registry.versions()):010d}"
-        flat = answering(self._folder / window_id / "flat", label, labels)
+        flat = answering(self._folder / window_id / "flat", label, labels, certainty)
         save_for_mlflow(flat, self._folder / window_id / "model")
+        change(self._folder / window_id / "model")
         digest = model_digest(self._folder / window_id / "model")
         run_id = self.registry.run_of_window(window_id, window_id)
         source = self.registry.upload_model(run_id, self._folder / window_id / "model")

@@ -18,7 +18,7 @@ from huggingface_hub import InferenceClient
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from tritonclient.utils import InferenceServerException
 
-from tests.integration.server.live import VERSION, Live, live
+from tests.integration.server.live import ADMIN_KEY, VERSION, Live, live
 
 TEXTS = ["A three-hour master class.", "Dull — “très” dull."]
 MODEL = "sentiment"
@@ -27,7 +27,7 @@ OUTPUTS = ["label", "scores", "labels", "prediction_id", "truncated"]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Live]:
-    with live() as running:
+    with live(admin_keys=[ADMIN_KEY]) as running:
         yield running
 
 
@@ -221,7 +221,7 @@ def test_every_example_of_the_documents_runs_in_a_shell(server: Live) -> None:
     assert len(shown) > 20
     for example in shown:
         script = example.replace("curl -s", "curl -sS --fail-with-body")
-        environment = {"PATH": os.environ["PATH"], "URL": server.url}
+        environment = {"PATH": os.environ["PATH"], "URL": server.url, "KEY": ADMIN_KEY}
         ran = subprocess.run(["bash", "-eo", "pipefail", "-c", script], env=environment, capture_output=True, text=True)
         assert ran.returncode == 0, f"{example}\n{ran.stdout}{ran.stderr}"
         assert ran.stdout

@@ -2,14 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
 import httpx
-import pytest
 
-from deploy.local.broker import Broker
 from deploy.local.mlflow_server import MlflowServer
 from services.server.champion import Champion
 from shared.envelope import decode
@@ -18,23 +14,7 @@ from shared.kafka import read_topic
 from shared.registry import CHAMPION
 from shared.settings import Settings
 from shared.topics import PREDICTIONS_SERVED, REVIEWS_LABELED, SERVERS_STATE
-from tests.integration.server.stage import PATIENCE_SECONDS, Gate, ServerProcess, Traffic, stream_settings
-
-
-@pytest.fixture
-def settings(broker: Broker, mlflow_server: MlflowServer, topic_prefix: str, home: Path) -> Settings:
-    return stream_settings(broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home)
-
-
-@pytest.fixture
-def gate(settings: Settings, tmp_path: Path) -> Gate:
-    return Gate(settings, tmp_path / "trained")
-
-
-@pytest.fixture
-def server(settings: Settings) -> Iterator[ServerProcess]:
-    with ServerProcess(settings) as server:
-        yield server
+from tests.integration.server.stage import PATIENCE_SECONDS, Gate, ServerProcess, Traffic
 
 
 def test_swaps_under_traffic_lose_no_request_and_every_answer_is_its_versions(

@@ -56,6 +56,15 @@ def test_a_server_port_that_was_asked_for_is_kept(tmp_path: Path, monkeypatch: p
     assert specs["server"].env["TIDEMILL_SERVER__PORT"] == "8123"
 
 
+def test_a_server_with_a_certificate_is_found_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMILL_SERVER__TLS_CERTIFICATE", "server.pem")
+    monkeypatch.setenv("TIDEMILL_SERVER__TLS_KEY", "server.key")
+    specs, endpoints = named(tmp_path)
+    assert endpoints.server_url.startswith("https://127.0.0.1:")
+    assert specs["server"].ready_url == f"{endpoints.server_url}/healthz"
+    assert specs["server"].env["TIDEMILL_SERVER__PORT"] == str(endpoints.metrics_ports["server"])
+
+
 def test_the_ports_of_the_last_run_are_taken_again(tmp_path: Path) -> None:
     _, first = named(tmp_path)
     first.write(tmp_path)

@@ -1,6 +1,7 @@
 """The application over a model of the test's choice, asked without a network."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -65,7 +66,7 @@ class Api:
 
     def __init__(self, client: httpx.AsyncClient, slots: Slots, status: Status, feedback: FakeFeedback) -> None:
         self.client, self.slots, self.status, self.feedback = client, slots, status, feedback
-        self.metrics = CollectorRegistry()
+        self.metrics, self.look = CollectorRegistry(), threading.Event()
 
     def serve(self, model: FakeModel | None = None, served: Card | None = None) -> None:
         slot = Slot(served or card("7"), model or FakeModel())
@@ -88,12 +89,13 @@ async def api_of(settings: Settings) -> AsyncIterator[Api]:
     health = Health(ServiceMetrics(registry))
     status = Status("replica", None, metrics, health, lambda state: None)
     engine = Engine(settings, slots, metrics)
-    app = build_api(Parts(settings, engine, feedback, status, health, metrics, registry))
+    look = threading.Event()
+    app = build_api(Parts(settings, engine, feedback, status, health, metrics, registry, look))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     batcher = asyncio.create_task(engine.batcher.run())
     async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
         api = Api(client, slots, status, feedback)
-        api.metrics = registry
+        api.metrics, api.look = registry, look
         yield api
     batcher.cancel()
 

@@ -51,6 +51,7 @@ class Story:
 
     def __init__(self, folder: Path) -> None:
         self.bench, self.ledger, self.alias = Bench(folder), FakeLedger(), None
+        self.look = threading.Event()
         self.restart()
 
     def restart(self) -> None:
@@ -67,6 +68,7 @@ class Story:
             ServerMetrics(self.collector),
             ServiceMetrics(self.collector),
             threading.Event(),
+            self.look,
         )
 
     def _ask_alias(self) -> str | None:
@@ -80,6 +82,9 @@ class Story:
 
     def damage(self, version: str) -> None:
         (self.bench.registry.files(version) / "config.json").write_text("{}")
+
+    def reachable(self, dependency: str) -> float | None:
+        return self.bench.collector.get_sample_value("tidemill_reachable_info", {"dependency": dependency})
 
     def failures(self) -> float | None:
         return self.collector.get_sample_value("tidemill_swaps_total", {"outcome": "failed"})
@@ -226,3 +231,39 @@ def test_a_restart_with_everybody_gone_serves_at_once(story: Story) -> None:
     story.follower._begin()
     story.follower.step()
     assert story.bench.answer() == ("1", "positive")
+
+
+def test_asked_to_look_it_tries_a_champion_again_that_was_given_up(story: Story) -> None:
+    story.promote("1", "positive")
+    story.follower.step()
+    story.promote("2", "negative")
+    config = story.bench.registry.files("2") / "config.json"
+    whole = config.read_bytes()
+    story.damage("2")
+    story.follower.step()
+    config.write_bytes(whole)
+    story.follower.step()
+    assert story.bench.answer() == ("1", "positive")
+    story.look.set()
+    story.follower.step()
+    assert story.bench.answer() == ("2", "negative")
+    assert not story.look.is_set()
+
+
+def test_asked_to_look_it_does_not_wait_for_the_next_check(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(story.follower, "_check_seconds", 3600.0)
+    story.follower.step()
+    story.promote("1", "positive")
+    story.ledger.gone = True
+    story.follower.step()
+    assert story.bench.status.now.kafka_trouble is None
+    story.look.set()
+    story.follower.step()
+    assert story.bench.status.now.kafka_trouble == "Kafka does not answer"
+
+
+@pytest.mark.parametrize(("kafka", "registry"), [(True, True), (True, False), (False, True), (False, False)])
+def test_metrics_say_who_can_be_reached(story: Story, kafka: bool, registry: bool) -> None:
+    story.ledger.gone, story.bench.registry.gone = not kafka, not registry
+    story.follower.step()
+    assert [story.reachable(name) for name in ("kafka", "registry")] == [kafka, registry]

@@ -1,10 +1,11 @@
 import hashlib
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from services.server.predictions import PredictionSampler
-from shared.events import Event, ServedPrediction
+from services.server.predictions import PredictionSampler, served
+from shared.events import Event, ServedPrediction, utc_now
 from shared.metrics import ServerMetrics
 from shared.settings import ServerSettings
 from shared.topics import PREDICTIONS_SERVED, Topic
@@ -54,3 +55,15 @@ def test_a_share_is_a_share() -> None:
 def test_what_is_not_taken_is_counted() -> None:
     registry = sampled(1.0, FakeOutbox(full=True))
     assert registry.get_sample_value("tidemill_served_predictions_dropped_total") == 1000
+
+
+def test_of_an_answer_that_waits_for_kafka_no_text_waits() -> None:
+    answered = prediction("a", "a long text " * 4000)
+    make = served(answered, "replica", utc_now())
+    assert isinstance(make, partial)
+    assert all(size(held) < 500 for held in make.keywords.values())
+    assert make().text_sha256 == hashlib.sha256(answered.answer.text.encode()).hexdigest()
+
+
+def size(held: object) -> int:
+    return len(repr(held))

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,22 +88,28 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.registry = FolderRegistry(folder / "registry")
+        self.watch: Callable[[ServerState], None] = lambda state: None
         self.restart()
 
     def restart(self) -> None:
         collector = CollectorRegistry()
         self.collector, self.states = collector, list[ServerState]()
-        metrics, self.stage = ServerMetrics(collector), DirectStage()
-        self.status = Status("r", None, metrics, Health(ServiceMetrics(collector)), self.states.append)
+        self.metrics, self.stage = ServerMetrics(collector), DirectStage()
+        self.health = Health(ServiceMetrics(collector))
+        self.status = Status("r", None, self.metrics, self.health, self._announced)
         settings = load_settings(server={"known_questions_timeout_seconds": 60})
         self.shelf = Shelf(self._folder / "shelf")
         self.swapper = Swapper(
-            settings, self.registry, self.shelf, AnsweringClassifier.load, self.stage, self.status, metrics
+            settings, self.registry, self.shelf, AnsweringClassifier.load, self.stage, self.status, self.metrics
         )
         self.reports: list[CanaryCounts] = []
         self.canaries = CanarySwapper(
-            settings.server, self.swapper, self.shelf, self.stage, self.status, metrics.canary, self.reports.append
+            settings.server, self.swapper, self.shelf, self.stage, self.status, self.metrics.canary, self.reports.append
         )
+
+    def _announced(self, state: ServerState) -> None:
+        self.states.append(state)
+        self.watch(state)
 
     def answer(self) -> tuple[str, str]:
         slot = self.stage.slots.current

@@ -1,0 +1,67 @@
+"""One line a request, for a share of them: who was asked what, and how it ended. Never a text."""
+
+import random
+import time
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.server.engine import Predictions
+
+log = structlog.get_logger("access")
+LONGEST_PATH = 200  # characters; an address that no route knows may be anything
+
+
+class AccessLog:
+    """Logs a share of the requests, and every one on which the server failed."""
+
+    def __init__(self, app: ASGIApp, share: float) -> None:
+        self._app, self._share = app, share
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR.value
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            if is_failure(status):
+                log.error("request", **line(scope, status, time.perf_counter() - began))
+            elif random.random() < self._share:
+                log.info("request", **line(scope, status, time.perf_counter() - began))
+
+
+def is_failure(status: int) -> bool:
+    """Whether the server failed. 503 is a refusal: a line for each would add to the load that it sheds."""
+    return status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.SERVICE_UNAVAILABLE
+
+
+def line(scope: Scope, status: int, seconds: float) -> dict[str, Any]:
+    """What is told of a request; its ids are bound to the log already."""
+    state, route = scope.get("state", {}), scope.get("route")
+    known = {name: state[name] for name in ("texts", "version", "outcome") if name in state}
+    return {
+        "method": scope["method"],
+        "path": getattr(route, "path", scope["path"][:LONGEST_PATH]),
+        "status": status,
+        "seconds": round(seconds, 6),
+        **known,
+    }
+
+
+def note_answers(request: Request, answers: Predictions) -> None:
+    """Has the request's line tell how many texts were answered, and by which version."""
+    state = request.scope.setdefault("state", {})
+    state["texts"] = state.get("texts", 0) + len(answers.items)
+    state["version"] = answers.card.version
