@@ -83,7 +83,7 @@ class Results:
 def main() -> None:
     """Runs the bench."""
     options = _options()
-    use_threads(options.threads)
+    use_threads(1)  # the servers are other processes
     contestants, results = chosen(options.only), Results()
     present = [each for each in contestants if _is_there(each, results, may_download=not options.quick)]
     with tempfile.TemporaryDirectory() as folder, quietly():

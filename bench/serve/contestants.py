@@ -1,6 +1,7 @@
 """Who answers: how each server is installed, started, asked and read."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -75,7 +76,7 @@ class Contestant:
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """The same bound for everyone, and nobody asks the network."""
+    """The same bound for everyone, no line of log for each request, and nobody asks the network."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
     return {name: str(threads) for name in names} | {
         "TOKENIZERS_PARALLELISM": "true" if threads > 1 else "false",
@@ -83,6 +84,7 @@ def thread_variables(threads: int) -> dict[str, str]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "BENTOML_DO_NOT_TRACK": "True",
         "RAY_USAGE_STATS_ENABLED": "0",
+        "UVICORN_ACCESS_LOG": "false",
     }
 
 
@@ -118,7 +120,13 @@ def _bentoml(place: Workplace) -> AbstractContextManager[Running]:
 def _started(place: Workplace, argv: list[str], ready_path: str = "/") -> Iterator[Running]:
     """A server process until the block ends."""
     options = place.options
-    variables = {**thread_variables(options.threads), **options.variables(), "PYTHONPATH": str(ROOT)}
+    variables = {
+        **thread_variables(options.threads),
+        **options.variables(),
+        "PYTHONPATH": str(ROOT),
+        # Some start others by name.
+        "PATH": f"{Path(argv[0]).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
     log = place.folder / "server.log"
     with log.open("wb") as output:
         running = process.spawn(argv, output, variables)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
@@ -43,20 +43,16 @@ class Version:
 
 @dataclass(frozen=True)
 class Serving:
-    """A server process that serves a model."""
+    """A server process. `client`: one for all questions, since a new one costs both sides more than the question."""
 
     pid: int
     port: int
-
-    def state(self) -> dict[str, Any]:
-        """What /readyz says."""
-        answer: dict[str, Any] = httpx.get(f"http://{HOST}:{self.port}/readyz", timeout=30).json()
-        return answer
+    client: httpx.Client
 
     def serves(self, version: str | None = None) -> bool:
         """Whether a model, or this version, is in service and no swap under way."""
         try:
-            said = self.state()
+            said = self.client.get("/readyz").json()
         except httpx.TransportError:
             return False
         return said.get("phase") == "serving" and version in (None, said.get("version"))
@@ -140,10 +136,12 @@ class Stack:
         log = self._folder / "server.log"
         with log.open("wb") as output:
             running = process.spawn([*process.PYTHON_MODULE, "services.server"], output, self._environment())
-        server = Serving(running.pid, self._settings.server.port)
+        port = self._settings.server.port
         try:
-            process.wait_ready(running, server.serves, START_SECONDS, f"the server (log in {log})")
-            yield server
+            with httpx.Client(base_url=f"http://{HOST}:{port}", timeout=30, trust_env=False) as client:
+                server = Serving(running.pid, port, client)
+                process.wait_ready(running, server.serves, START_SECONDS, f"the server (log in {log})")
+                yield server
         except UnreachableError as error:
             raise UnreachableError(f"{error}: {log.read_text(errors='replace')[-400:]}") from error
         finally:

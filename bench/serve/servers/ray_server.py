@@ -33,5 +33,6 @@ class Texts:
 
 if __name__ == "__main__":
     ray.init(num_cpus=max(2, options.threads), include_dashboard=False, object_store_memory=STORE_BYTES)
-    serve.start(http_options={"host": "127.0.0.1", "port": options.port})
+    listening = {"host": "127.0.0.1", "port": options.port}
+    serve.start(http_options=listening, logging_config={"enable_access_log": False})
     serve.run(Texts.bind(), blocking=True)
