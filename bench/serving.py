@@ -24,9 +24,11 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import httpx
 import torch
 
 from bench.inference import models, packaged_texts, texts_in_folder
@@ -140,8 +142,8 @@ def _run(
     print(f"round {number}: {contestant.what}", flush=True)
     place.folder.mkdir()
     try:
-        with contestant.start(place) as running:
-            race = Race(contestant, running, texts, course, place.folder, number)
+        with contestant.start(place) as running, httpx.Client(timeout=60, trust_env=False) as client:
+            race = Race(contestant, running, client, texts, course, place.folder, number)
             results.agreements[contestant.name] = race.agreement(expected)
             results.points += _told(race.closed())
             results.saturates(contestant.name, number)
@@ -212,6 +214,7 @@ def _report(
         "threads": options.threads,
         "model": MODELS[options.model],
         "texts": options.texts,
+        "packages": {name: version(name) for name in ("transformers", "fastapi", "mlflow")},
         "peers": {each.name: each.package.requirement for each in contestants if each.package},
         "peer_batch": options.batch,
         "peer_wait_ms": options.wait_ms,

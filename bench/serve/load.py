@@ -27,6 +27,7 @@ import uvloop
 from bench.serve.client import HOST, NOT_ANSWERED, Answered, Asked, Connection
 
 RECONNECT_SECONDS = 0.05
+TIMER_SECONDS = 0.001  # the event loop's; a shorter wait would spin
 # A loop that spins on a broken server must end, too.
 MOST_REQUESTS = 500_000
 
@@ -134,7 +135,7 @@ class ClosedLoop:
         """Sends until told to stop, or for the job's seconds."""
         self._sending = True
         for _ in range(self._job.connections):
-            await self._begin()
+            self._replace()
         with suppress(TimeoutError):
             await asyncio.wait_for(stopped.wait(), self._job.seconds)
         self._sending = False
@@ -173,8 +174,8 @@ class OpenLoop:
         assert self._job.rate is not None  # else it is a closed loop
         begin = time.monotonic()
         for offset in send_times(self._job.rate, self._job.seconds):
-            if (wait := begin + offset - time.monotonic()) > 0:
-                await asyncio.sleep(wait)
+            while (wait := begin + offset - time.monotonic()) > 0:
+                await asyncio.sleep(max(wait, TIMER_SECONDS))
             if stopped.is_set():
                 return
             self.overdue.append(begin + offset)

@@ -1,8 +1,7 @@
 """One contestant in service, asked in every way in turn."""
 
-import os
 import subprocess
-import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +10,21 @@ import httpx
 
 from bench.serve import load
 from bench.serve.client import HOST
-from bench.serve.contestants import Contestant, Running
+from bench.serve.contestants import ROOT, Contestant, Running
 from bench.serve.load import Job
 from bench.serve.measures import Answers, Cost, Overload, Point, overload_of, point_of, read_answers
 from bench.serve.processes import MemoryWatch, processor_seconds, resident_mib
+from deploy.local import process
 
 # Each open connection is a file of the server's and one of the client's; systems allow 1024 unless asked.
 MOST_CONNECTIONS = 512
 DRAIN_SECONDS = 10.0
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS, PAUSE_SECONDS = 120.0, 0.2
 GRACE_SECONDS = 60.0  # for a load to begin and to write down what it saw
 # A rate further beyond what a contestant bears says only how long it was asked.
 MOST_OF_CAPACITY = 1.25
 OVERLOADS = (1.0, 2.0)
+LOG = "load.log"
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,17 @@ class Race:
     """Asks one running contestant; keeps nothing."""
 
     def __init__(
-        self, contestant: Contestant, running: Running, texts: Sequence[str], course: Course, folder: Path, number: int
+        self,
+        contestant: Contestant,
+        running: Running,
+        client: httpx.Client,
+        texts: Sequence[str],
+        course: Course,
+        folder: Path,
+        number: int,
     ) -> None:
-        self._contestant, self._running, self._course = contestant, running, course
+        """Args: client: for single questions. folder: where loads leave what they saw. number: of the round."""
+        self._contestant, self._running, self._client, self._course = contestant, running, client, course
         self._folder, self._number, self._texts = folder, number, texts
         self._requests = [contestant.request(text) for text in texts]
 
@@ -126,19 +135,29 @@ class Race:
 
     def _settle(self) -> None:
         """What one load left in a queue must not be the next one's trouble: a server answers in order."""
-        self._ask(self._texts[0], SETTLE_SECONDS)
+        end = time.monotonic() + SETTLE_SECONDS
+        while True:
+            try:
+                self._ask(self._texts[0])
+            except httpx.HTTPError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+            else:
+                return
 
-    def _ask(self, text: str, seconds: float = 30.0) -> tuple[str, float]:
+    def _ask(self, text: str) -> tuple[str, float]:
         url = f"http://{HOST}:{self._running.port}{self._contestant.path}"
-        answer = httpx.post(url, json=self._contestant.question(text), timeout=seconds)
+        answer = self._client.post(url, json=self._contestant.question(text))
         return self._contestant.read(answer.raise_for_status().json())
 
 
 def begin_load(job: Job, folder: Path) -> subprocess.Popen[bytes]:
     """Starts the load's process; SIGTERM ends it early. What it leaves in the folder is read by `read_answers`."""
     load.write(job, folder)
-    argv = [sys.executable, "-m", "bench.serve.load", str(folder)]
-    return subprocess.Popen(argv, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    argv = [*process.PYTHON_MODULE, "bench.serve.load", str(folder)]
+    with (folder / LOG).open("wb") as log:
+        return process.spawn(argv, log, {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
 
 
 def run_load(job: Job, folder: Path) -> Answers:
@@ -150,14 +169,13 @@ def run_load(job: Job, folder: Path) -> Answers:
     return finished(begin_load(job, folder), job, folder)
 
 
-def finished(process: subprocess.Popen[bytes], job: Job, folder: Path) -> Answers:
+def finished(running: subprocess.Popen[bytes], job: Job, folder: Path) -> Answers:
     """What the load saw, once it has ended; errors as of `run_load`."""
     try:
-        code = process.wait(job.seconds + job.drain_seconds + GRACE_SECONDS)
+        code = running.wait(job.seconds + job.drain_seconds + GRACE_SECONDS)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        process.kill(running)
         raise RuntimeError("the load did not end in time") from None
     if code:
-        raise RuntimeError(f"the load ended with status {code}")
+        raise RuntimeError(f"the load ended with status {code}: {(folder / LOG).read_text()[-400:]}")
     return read_answers(folder)
