@@ -53,7 +53,7 @@ PEER_BATCH, PEER_WAIT_MS = 16, 5.0
 FULL = Course(
     (1, 8, 32, 128), (0.5, 1.0, 2.0, 4.0), seconds=10.0, warm_up_seconds=2.0, deadline_seconds=2.0, overload_all=True
 )
-QUICK = Course((1, 32), (1.0,), seconds=2.0, warm_up_seconds=0.5, deadline_seconds=2.0, overload_all=False)
+QUICK = Course((1, 32), (1.0,), seconds=2.0, warm_up_seconds=0.5, deadline_seconds=1.0, overload_all=False)
 VNNI = ("avx512_vnni", "avx_vnni")  # instructions for int8
 
 

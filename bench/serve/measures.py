@@ -67,11 +67,12 @@ class Point:
 
 @dataclass(frozen=True)
 class Overload:
-    """One contestant asked a multiple of what it bears, and each request with a deadline.
+    """One contestant asked as much as it bears, or more, and each request with a deadline.
 
     Attributes:
-        asked, goodput: requests, and answers within the deadline, a second. late: answered, too late. lost: neither
-            answered nor refused. refused_p50: milliseconds until it said no.
+        times: 1 at saturation, 2 at twice what it answered then. asked, goodput: requests, and answers within the
+            deadline, a second. late: answered, too late. lost: neither answered nor refused. refused_p50:
+            milliseconds until it said no.
     """
 
     contestant: str
@@ -157,22 +158,28 @@ def overload_of(
     times: float,
     number: int,
     deadline: float,
+    warm_up: float,
     seconds: float,
     memory: Sequence[float],
 ) -> Overload:
-    """Args: memory: before, every now and then during, and after it, MiB."""
+    """Figures of the seconds after the warm-up, by what was said in them, so that a queue that grows is no goodput.
+
+    Args: memory: before, every now and then during, and after it, MiB.
+    """
+    begin = (float(answers.intended.min()) if len(answers.intended) else 0.0) + warm_up
+    due, said = ((moments >= begin) & (moments < begin + seconds) for moments in (answers.intended, answers.done))
     answered, refused = answers.status == OK, np.isin(answers.status, REFUSED)
-    in_time = answered & (answers.milliseconds <= 1000 * deadline)
+    in_time = answers.milliseconds <= 1000 * deadline
     return Overload(
         contestant=contestant,
         times=times,
         round=number,
-        asked=len(answers.status) / seconds,
-        goodput=float(in_time.sum()) / seconds,
-        late=int((answered & ~in_time).sum()),
-        refused=int(refused.sum()),
-        lost=int((~answered & ~refused).sum()),
-        refused_p50=percentile((answers.done - answers.sent)[refused] * 1000, 0.5),
+        asked=float(due.sum()) / seconds,
+        goodput=float((said & answered & in_time).sum()) / seconds,
+        late=int((said & answered & ~in_time).sum()),
+        refused=int((said & refused).sum()),
+        lost=int((due & ~answered & ~refused).sum()),
+        refused_p50=percentile((answers.done - answers.sent)[said & refused] * 1000, 0.5),
         memory_before=memory[0],
         memory_peak=max(memory),
         memory_after=memory[-1],

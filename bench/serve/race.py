@@ -23,7 +23,8 @@ SETTLE_SECONDS, PAUSE_SECONDS = 120.0, 0.2
 GRACE_SECONDS = 60.0  # for a load to begin and to write down what it saw
 # A rate further beyond what a contestant bears says only how long it was asked.
 MOST_OF_CAPACITY = 1.25
-OVERLOADS = (1.0, 2.0)
+# How saturation is found: each rate above the one before, while all but these few are answered in time.
+RAISE, ALL_IN_TIME, MOST_RATES = 1.5, 0.95, 5
 LOG = "load.log"
 
 
@@ -91,8 +92,16 @@ class Race:
         return [self._point("open", multiple * saturating, multiple * saturating) for multiple in multiples]
 
     def overload(self, capacity: float) -> list[Overload]:
-        """At what it bears, and at twice that."""
-        return [self._overloaded(capacity, times) for times in OVERLOADS]
+        """At saturation, and at twice what it answers then.
+
+        Clients that wait for their answers need not saturate a server, so the rate is raised from there until not all
+        is answered in time; the best of these counts.
+        """
+        tried = [self._overloaded(capacity, 1.0)]
+        while len(tried) < MOST_RATES and tried[-1].goodput >= ALL_IN_TIME * tried[-1].asked:
+            tried.append(self._overloaded(RAISE * tried[-1].asked, 1.0))
+        saturated = max(tried, key=lambda each: each.goodput)
+        return [saturated, self._overloaded(2 * saturated.goodput, 2.0)]
 
     def _point(self, loop: str, at: float, rate: float | None) -> Point:
         course = self._course
@@ -108,21 +117,23 @@ class Race:
         name = self._contestant.name
         return point_of(answers, name, loop, at, self._number, course.warm_up_seconds, course.seconds, cost)
 
-    def _overloaded(self, capacity: float, times: float) -> Overload:
+    def _overloaded(self, rate: float, times: float) -> Overload:
         deadline, seconds = self._course.deadline_seconds, self._course.seconds
+        # By then a queue is as long as a deadline lets it be.
+        warm_up = deadline
         job = Job(
             port=self._running.port,
             requests=[self._contestant.request(text, deadline) for text in self._texts],
             connections=MOST_CONNECTIONS,
-            seconds=seconds,
-            rate=times * capacity,
+            seconds=warm_up + seconds,
+            rate=rate,
             drain_seconds=DRAIN_SECONDS,
         )
         before = resident_mib([self._running.pid])
         with MemoryWatch([self._running.pid]) as watch:
             answers, cost = self._costed(job)
         memory = [before, *(mib for _, mib in watch.looks), cost.memory_mib]
-        return overload_of(answers, self._contestant.name, times, self._number, deadline, seconds, memory)
+        return overload_of(answers, self._contestant.name, times, self._number, deadline, warm_up, seconds, memory)
 
     def _costed(self, job: Job) -> tuple[Answers, Cost]:
         """The load, and what it cost the server; returns once the server has done with it."""

@@ -161,10 +161,18 @@ def test_a_closed_loop_is_judged_by_what_was_answered_in_its_time() -> None:
     assert (point.server_seconds, point.beside_seconds) == (2000, 1000)
 
 
-def test_goodput_counts_what_was_answered_in_time() -> None:
-    answers = answers_of((0, 0, 1, 200), (0, 0, 3, 200), (1, 1, 1.01, 503), (1, 1, 1.03, 429), (1, 1, 9, NOT_ANSWERED))
-    found = overload_of(answers, OURS, 2, 1, deadline=2, seconds=2, memory=[100, 130, 110])
-    assert (found.asked, found.goodput, found.late, found.refused, found.lost) == (2.5, 0.5, 1, 2, 1)
+def test_goodput_counts_what_was_answered_in_time_once_the_queue_is_full() -> None:
+    answers = answers_of(
+        (0, 0, 0.5, 200),  # before it is
+        (1, 1, 2.5, 200),
+        (1, 1, 3.5, 200),  # too late
+        (3, 3, 3.01, 503),
+        (3, 3.5, 3.53, 429),
+        (3, 3, 9, NOT_ANSWERED),
+        (3, 3, 4.5, 200),  # when nobody asks any more
+    )
+    found = overload_of(answers, OURS, 2, 1, deadline=2, warm_up=2, seconds=2, memory=[100, 130, 110])
+    assert (found.asked, found.goodput, found.late, found.refused, found.lost) == (2, 0.5, 1, 2, 1)
     assert found.refused_p50 == pytest.approx(10)
     assert (found.memory_before, found.memory_peak, found.memory_after) == (100, 130, 110)
 
@@ -258,7 +266,7 @@ def test_a_run_measures_whoever_starts_and_names_whoever_does_not(
     monkeypatch.setattr(serving, "models", lambda folder, everyone: {"bundled": tiny_classifier(folder / "tiny")})
     monkeypatch.setattr(serving, "packaged_texts", lambda count: {"short": ["fine", "dull"]})
     monkeypatch.setattr(serving, "use_threads", lambda count: None)
-    monkeypatch.setattr(serving, "QUICK", Course((1, 2), (1.0,), 0.2, 0.1, 1.0, overload_all=False))
+    monkeypatch.setattr(serving, "QUICK", Course((1, 2), (1.0,), 0.2, 0.1, 0.2, overload_all=False))
     monkeypatch.setattr(sys, "argv", ["serving", "--quick", "--json", str(target), "--picture", str(picture)])
     with pytest.raises(SystemExit, match="^0$"):
         serving.main()
