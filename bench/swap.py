@@ -1,0 +1,227 @@
+"""What a client notices of a swap: hundreds of promotions between registered versions, under constant load.
+
+`python -m bench.swap [--quick] [--swaps N] [--versions N] [--model bundled|base] [--rate R] [--gap S] [--threads N]
+[--picture FILE.png] [--json FILE]`: figures, claims, then one JSON object. The server, Kafka and MLflow are the real
+ones. Versions share their body and differ in the head, so that each text has a different answer from each; with more
+than two of them every swap fetches its model from MLflow, since a server keeps the last two. Each answer is held
+against what the version that it names says when asked alone. A swap lasts from the first write to the registry until
+the server says that it serves that version and has let the other go; requests under way meanwhile met it.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.inference import models, packaged_texts
+from bench.serve.claims import claim_line
+from bench.serve.client import render
+from bench.serve.contestants import thread_variables
+from bench.serve.load import Job
+from bench.serve.measures import Answers
+from bench.serve.processes import MIB, MemoryWatch
+from bench.serve.race import begin_load, finished, run_load
+from bench.serve.swap_picture import draw_swaps
+from bench.serve.swaps import Swap, apart, check, memory_of, swap_claims, waited
+from bench.serve.tidemill import LABELS, Serving, Stack, Version
+from bench.serving import MODELS
+from shared.classifier.answering import AnsweringClassifier
+from shared.classifier.calibration import head_of
+from shared.classifier.model import Classifier
+from shared.classifier.quiet import quietly
+from shared.classifier.threads import use_threads
+from shared.text import prepare
+
+PATH = "/v1/predict"
+LABEL = LABELS[1]
+FULL_SWAPS, QUICK_SWAPS = 200, 20
+CANDIDATE_TEXTS, MOST_TEXTS, LEAST_TEXTS = 200, 64, 8
+# How far apart the versions' answers to a text are at least: well beyond what any plan may change.
+APART = 0.05
+HEAD_SCALE = 0.6
+OTHER_PLANS_TOLERANCE = 0.02
+# Of what the server answers to a few busy clients: below it the load is constant whatever a swap takes.
+SHARE_OF_CAPACITY, CAPACITY_CONNECTIONS, CAPACITY_SECONDS = 0.3, 8, 5.0
+MOST_CONNECTIONS = 256
+SWAP_PATIENCE_SECONDS, LOOK_SECONDS = 120.0, 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one run left. `looks`: monotonic seconds and MiB. `expected`: each version's answers to the texts asked."""
+
+    rate: float
+    answers: Answers
+    looks: list[tuple[float, float]]
+    swaps: list[Swap]
+    expected: dict[str, NDArray[np.float64]]
+    weights_mib: float
+
+
+def main() -> None:
+    """Runs the bench."""
+    options = _options()
+    use_threads(1)  # the server is another process
+    with tempfile.TemporaryDirectory() as folder, quietly():
+        run = _run(options, Path(folder))
+    report = _report(options, run)
+    print(json.dumps(report))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    if options.picture:
+        draw_swaps(run.answers, run.looks, run.swaps, options.picture)
+
+
+def _run(options: argparse.Namespace, folder: Path) -> Run:
+    files = make_versions(models(folder, options.model == "base")[MODELS[options.model]], folder, options.versions)
+    texts = [prepare(text) for text in packaged_texts(CANDIDATE_TEXTS)["short"]]
+    kept = apart([asked(each, texts, at_once=True) for each in files], APART)[:MOST_TEXTS]
+    if len(kept) < LEAST_TEXTS:
+        raise SystemExit(f"only {len(kept)} texts tell {options.versions} versions apart; ask for fewer --versions")
+    texts = [texts[place] for place in kept]
+    references = [asked(each, texts, at_once=False) for each in files]
+    requests = [render(PATH, json.dumps({"text": text}).encode()) for text in texts]
+    with Stack(folder, thread_variables(options.threads), options.threads) as stack:
+        versions = [stack.register(each) for each in files]
+        stack.promote(versions[0])
+        with stack.serve() as server:
+            rate = options.rate or SHARE_OF_CAPACITY * _capacity(server, requests, folder)
+            job = Job(server.port, requests, MOST_CONNECTIONS, _most_seconds(options), rate, keep_bodies=True)
+            answers, looks, swaps = _swapped(stack, server, versions, job, options, folder)
+    expected = {each.version: reference for each, reference in zip(versions, references, strict=True)}
+    weights = sum(file.stat().st_size for file in files[0].glob("*.safetensors")) / MIB
+    return Run(rate, answers, looks, swaps, expected, weights)
+
+
+def make_versions(files: Path, folder: Path, count: int) -> list[Path]:
+    """Models with the same body, each under a head of its own."""
+    targets = [folder / f"version-{number}" for number in range(count)]
+    for number, target in enumerate(targets):
+        classifier = Classifier.load(files)
+        head = head_of(classifier.model)
+        with torch.no_grad():
+            head.weight.normal_(0.0, HEAD_SCALE, generator=torch.Generator().manual_seed(number))
+        classifier.save(target)
+    return targets
+
+
+def asked(files: Path, texts: Sequence[str], *, at_once: bool) -> NDArray[np.float64]:
+    """Probability of the label for each text, in fp32, in batches or each text alone."""
+    classifier = AnsweringClassifier.load(files)
+    column = classifier.labels.index(LABEL)
+    batches = [texts] if at_once else [[text] for text in texts]
+    return np.concatenate([classifier.predict(batch).probabilities[:, column].astype(float) for batch in batches])
+
+
+def _capacity(server: Serving, requests: list[str], folder: Path) -> float:
+    """Texts a second of a few busy clients, the first seconds left out: caches fill in them."""
+    job = Job(server.port, requests, CAPACITY_CONNECTIONS, CAPACITY_SECONDS)
+    run_load(job, folder)
+    return run_load(job, folder).answered / CAPACITY_SECONDS
+
+
+def _most_seconds(options: argparse.Namespace) -> float:
+    """The load is ended once the swaps are done; should this process die, it ends by itself."""
+    return float(options.swaps * (SWAP_PATIENCE_SECONDS + options.gap))
+
+
+def _swapped(
+    stack: Stack, server: Serving, versions: Sequence[Version], job: Job, options: argparse.Namespace, folder: Path
+) -> tuple[Answers, list[tuple[float, float]], list[Swap]]:
+    """The load over all swaps, in turn from version to version."""
+    load = begin_load(job, folder)
+    try:
+        with MemoryWatch([server.pid]) as watch:
+            time.sleep(options.gap)
+            swaps = [
+                _swap(stack, server, versions[n % len(versions)], options.gap) for n in range(1, options.swaps + 1)
+            ]
+    finally:
+        load.terminate()
+    return finished(load, job, folder), watch.looks, swaps
+
+
+def _swap(stack: Stack, server: Serving, version: Version, gap: float) -> Swap:
+    begin = time.monotonic()
+    stack.promote(version)
+    while not server.serves(version.version):
+        if time.monotonic() > begin + SWAP_PATIENCE_SECONDS:
+            raise SystemExit(f"version {version.version} did not serve within {SWAP_PATIENCE_SECONDS:g} s")
+        time.sleep(LOOK_SECONDS)
+    swap = Swap(version.version, begin, time.monotonic())
+    time.sleep(gap)
+    return swap
+
+
+def _report(options: argparse.Namespace, run: Run) -> dict[str, Any]:
+    """Prints figures and claims; returns the JSON object."""
+    checked = check(run.answers, run.expected, LABEL, OTHER_PLANS_TOLERANCE)
+    wait, memory = waited(run.answers, run.swaps), memory_of(run.looks, run.swaps)
+    judged = swap_claims(checked, wait, memory, len(run.expected), run.weights_mib)
+    seconds = [each.end - each.begin for each in run.swaps]
+    minutes = (run.swaps[-1].end - run.swaps[0].begin) / 60
+    print(f"{len(seconds)} swaps in {minutes:.1f} min, {median(seconds):.2f} s each, at most {max(seconds):.2f} s")
+    print(
+        f"{run.rate:.1f} requests a second; {checked.answered} answered, {checked.failed} failed, {checked.wrong} wrong"
+    )
+    print(f"by version: {checked.by_version}; by plan: {checked.by_plan}")
+    print(f"{'':<10}{'requests':>10}{'p50 ms':>10}{'p99 ms':>10}")
+    print(f"{'during':<10}{wait.during:>10}{_cell(wait.p50_during):>10}{_cell(wait.p99_during):>10}")
+    print(f"{'between':<10}{wait.between:>10}{_cell(wait.p50_between):>10}{_cell(wait.p99_between):>10}")
+    print(f"memory: {memory.begin:.0f} MiB, {memory.end:.0f} at the end, {memory.peak:.0f} at its peak")
+    print(*map(claim_line, judged), sep="\n")
+    return {
+        "bench": "swap",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": options.threads,
+        "model": MODELS[options.model],
+        "weights_mib": run.weights_mib,
+        "versions": len(run.expected),
+        "texts": len(next(iter(run.expected.values()))),
+        "rate": run.rate,
+        "swaps": len(seconds),
+        "swaps_per_minute": len(seconds) / minutes,
+        "swap_seconds": {"median": median(seconds), "most": max(seconds)},
+        "answers": asdict(checked),
+        "latency": asdict(wait),
+        "memory": asdict(memory),
+        "claims": [asdict(each) for each in judged],
+    }
+
+
+def _cell(number: float | None) -> str:
+    return "-" if number is None else f"{number:.1f}"
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_SWAPS} swaps")
+    parser.add_argument("--swaps", type=int, help=f"{FULL_SWAPS}, or {QUICK_SWAPS} with --quick")
+    parser.add_argument("--versions", type=int, default=3, help="that take turns; with two, nothing is fetched again")
+    parser.add_argument("--model", choices=MODELS, default="bundled")
+    parser.add_argument("--rate", type=float, help="requests a second; else a share of what the server answers")
+    parser.add_argument("--gap", type=float, default=0.5, help="seconds between two swaps")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the server's model")
+    parser.add_argument("--picture", type=Path, help="PNG: latency and memory over time, with the swaps")
+    parser.add_argument("--json", type=Path, help="write the JSON object here too")
+    options = parser.parse_args()
+    options.swaps = options.swaps or (QUICK_SWAPS if options.quick else FULL_SWAPS)
+    return options
+
+
+if __name__ == "__main__":
+    main()
