@@ -432,6 +432,9 @@ class ServerMetrics:
         self.phase = Gauge("tidemill_server_phase_info", "1 for the phase of the model.", ["phase"], registry=registry)
         for phase in ServerPhase:
             self.phase.labels(phase.value).set(0)
+        self.plan = Gauge(
+            "tidemill_plan_info", "1 for the plan by which the model answers.", ["plan"], registry=registry
+        )
         self.swaps = _start_at_zero(
             Counter("tidemill_swaps_total", "New champions taken over, or not.", ["outcome"], registry=registry),
             SwapOutcome,

@@ -23,6 +23,7 @@ from shared.events import SplitRecord
 from shared.gate_settings import BaseGateSettings
 from shared.gate_settings import GateSettings as GateSettings
 from shared.monitor_settings import MonitorSettings
+from shared.plan_settings import PlanSettings
 from shared.section import Section
 from shared.training_settings import AdaptationSettings, TrainingSettings
 
@@ -259,6 +260,7 @@ class ServerSettings(Section):
     prediction_sample: float = Field(1.0, ge=0, le=1, description="Share of answers sent to `predictions.served`.")
     prediction_store_rows: int = Field(100_000, ge=1, description="Texts kept on disk for feedback by prediction id.")
     known_questions_timeout_seconds: float = Field(60.0, gt=0, description="For a new model to prove itself.")
+    plan: PlanSettings = PlanSettings()
 
 
 class ServiceSettings(Section):

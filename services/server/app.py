@@ -20,27 +20,37 @@ from prometheus_client import CollectorRegistry
 from services.server.alias import promoted_alias
 from services.server.api.application import build_api
 from services.server.api.parts import Parts
+from services.server.card import Card
 from services.server.engine import Engine
 from services.server.feedback import Feedback
 from services.server.follower import Follower
+from services.server.holdout import read_holdout
 from services.server.ledger import LedgerReader
+from services.server.lengths import Lengths
 from services.server.outbox import Outbox
+from services.server.plan_report import PlanReport
+from services.server.planner import Outside, Planner
 from services.server.predictions import PredictionSampler
 from services.server.shelf import Shelf
 from services.server.slots import Slots, Stage
+from services.server.speeds import Speeds
 from services.server.status import Status
 from services.server.store import PredictionStore
 from services.server.swapper import Swapper
+from shared.archive import Archive
 from shared.classifier.answering import AnsweringClassifier
+from shared.classifier.capability import check_plan, machine_kind, usual_plan
+from shared.classifier.plan import Plan
 from shared.classifier.precision import choose_device
 from shared.classifier.threads import use_threads
-from shared.errors import ConfigurationError, ExitCode
+from shared.errors import ConfigurationError, ExitCode, TidemillError
 from shared.events import ServerState
 from shared.health import Health
 from shared.kafka import check_codecs
 from shared.logs import configure_logging
 from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.registry import Registry
+from shared.retry import Stopped
 from shared.settings import ServerSettings, Settings, load_settings
 from shared.topics import SERVERS_STATE
 
@@ -72,6 +82,8 @@ def run(settings: Settings) -> ExitCode:
     settings.bootstrap_servers()
     if settings.model.threads is not None:
         use_threads(settings.model.threads)
+    if (fixed := settings.server.plan.fixed) is not None:
+        check_plan(fixed, choose_device(settings.model.device))
     folder = replica_folder(settings)
     with _alone(folder), closing(_listener(settings.server)) as listener:
         host, port = listener.getsockname()[:2]
@@ -142,11 +154,16 @@ class Server:
         self._service_metrics, self._metrics = ServiceMetrics(self._registry), ServerMetrics(self._registry)
         self._models = Registry(settings, self._stopping)
         self._shelf = Shelf(folder / "models")
+        self._device = choose_device(settings.model.device)
+        kind, lasting = machine_kind(self._device), settings.server.plan.remember_seconds
+        self._speeds, self._lengths = Speeds(folder / "speeds.json", kind, lasting), Lengths()
         self._store = PredictionStore(folder / "predictions.sqlite", settings.server.prediction_store_rows)
         self._outbox = Outbox(settings, self._stopping)
         self._slots = Slots()
         sampler = PredictionSampler(settings.server, self._outbox, self._metrics)
-        self._engine = Engine(settings, self._slots, self._metrics, [self._store.keep, sampler.keep])
+        self._engine = Engine(
+            settings, self._slots, self._metrics, [self._store.keep, sampler.keep, self._lengths.keep]
+        )
         health = Health(self._service_metrics)
         self._status = Status(settings.server.replica_id, url, self._metrics, health, self._announce)
         feedback = Feedback(settings.stream, self._store, self._outbox, self._metrics)
@@ -162,7 +179,10 @@ class Server:
     async def _lifespan(self, app: FastAPI) -> AsyncIterator[None]:
         batcher = asyncio.create_task(self._engine.batcher.run())
         batcher.add_done_callback(self._batcher_ended)
-        follower = self._follower(asyncio.get_running_loop())
+        stage = Stage(self._slots, asyncio.get_running_loop())
+        planner = self._planner(stage)
+        planner.start()
+        follower = self._follower(stage, planner)
         follower.start()
         try:
             yield
@@ -171,17 +191,39 @@ class Server:
             batcher.cancel()
             await asyncio.to_thread(self._close, follower)
 
-    def _follower(self, loop: asyncio.AbstractEventLoop) -> Follower:
-        model = self._settings.model
-        device = choose_device(model.device)
+    def _planner(self, stage: Stage) -> Planner:
+        settings = self._settings.server.plan
+        outside = Outside(
+            self._load,
+            lambda card: read_holdout(Archive(self._settings), card, settings.holdout_rows),
+            self._lengths.mixed,
+            self._record_plans,
+            lambda: self._engine.batcher.busy_seconds() > 0,
+        )
+        return Planner(settings, self._slots, stage, self._shelf, self._speeds, self._status, outside)
+
+    def _load(self, folder: Path, plan: Plan) -> AnsweringClassifier:
+        return AnsweringClassifier.load(folder, self._device, max_tokens=self._settings.model.max_tokens, plan=plan)
+
+    def _record_plans(self, card: Card, report: PlanReport) -> None:
+        """Beside the model, for people to read; a registry that is gone costs nothing but that."""
+        try:
+            self._models.set_tags(card.version, report.tag(self._settings.server.replica_id))
+        except (TidemillError, Stopped) as error:
+            log.warning("plans_not_recorded", version=card.version, error=str(error))
+
+    def _follower(self, stage: Stage, planner: Planner) -> Follower:
+        fixed = self._settings.server.plan.fixed
+        first = fixed if fixed is not None and fixed.is_exact else usual_plan(self._settings.model.token_budget)
         swapper = Swapper(
             self._settings,
             self._models,
             self._shelf,
-            lambda folder: AnsweringClassifier.load(folder, device, max_tokens=model.max_tokens),
-            Stage(self._slots, loop),
+            lambda folder: self._load(folder, first),
+            stage,
             self._status,
             self._metrics,
+            planner.standing_aside,
         )
         return Follower(
             self._settings,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from services.server.card import Card
+from shared.classifier.plan import Plan
 from shared.classifier.predictor import Predictor, Scores
 from shared.errors import RetryableError
 
@@ -29,8 +30,15 @@ class ServedModel(Predictor, Protocol):
     def plan(self) -> str:
         """How it computes; every answer says so."""
 
-    def predict(self, texts: Sequence[str], token_budget: int = ...) -> Scores:
-        """Answers in the order of the texts; the budget bounds the tokens of one forward pass."""
+    @property
+    def shape(self) -> str:
+        """Its kind and size: models of one shape are as fast as each other."""
+
+    def under(self, plan: Plan) -> "ServedModel":
+        """The same weights under another plan of the same precision."""
+
+    def predict(self, texts: Sequence[str], token_budget: int | None = None) -> Scores:
+        """Answers in the order of the texts; the budget bounds the tokens of one forward pass. None: the plan's."""
 
 
 class Slot:
@@ -104,6 +112,13 @@ class Slots:
         retired, self._current = self._current, candidate
         return retired
 
+    def replace(self, expected: Slot, better: Slot) -> bool:
+        """As `switch`, if the expected model still serves; whether it did."""
+        if self._current is not expected:
+            return False
+        self._current = better
+        return True
+
 
 async def drain(retired: Slot) -> None:
     """Lets a retired model go once its last request has ended."""
@@ -122,6 +137,14 @@ class Stage:
 
         async def on_the_loop() -> Slot | None:
             return self._slots.switch(candidate)
+
+        return asyncio.run_coroutine_threadsafe(on_the_loop(), self._loop).result()
+
+    def replace(self, expected: Slot, better: Slot) -> bool:
+        """As `Slots.replace`; returns once it is done."""
+
+        async def on_the_loop() -> bool:
+            return self._slots.replace(expected, better)
 
         return asyncio.run_coroutine_threadsafe(on_the_loop(), self._loop).result()
 

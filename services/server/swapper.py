@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -67,8 +67,10 @@ class Swapper:
         stage: Switches,
         status: Status,
         metrics: ServerMetrics,
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._labels, self._budget = settings.stream.labels, settings.model.token_budget
+        """Args: alone: while it lasts, nobody else makes models."""
+        self._labels, self._budget, self._alone = settings.stream.labels, settings.model.token_budget, alone
         self._patience = settings.server.known_questions_timeout_seconds
         self._source, self._shelf, self._load, self._stage = source, shelf, load, stage
         self._status, self._metrics = status, metrics
@@ -85,12 +87,13 @@ class Swapper:
         card = self._card(champion)
         self._fetch(card)
         is_new = not self._shelf.knows(card)
-        retired = self._serve(card)
-        self._metrics.swaps.labels(SwapOutcome.SERVING.value).inc()
-        self._metrics.swap_seconds.observe(time.monotonic() - began)
-        if is_new and (newest := card.newest_published_at()) is not None:
-            self._metrics.freshness.observe((utc_now() - newest).total_seconds())
-        self._retire(retired)
+        with self._alone():
+            retired = self._serve(card)
+            self._metrics.swaps.labels(SwapOutcome.SERVING.value).inc()
+            self._metrics.swap_seconds.observe(time.monotonic() - began)
+            if is_new and (newest := card.newest_published_at()) is not None:
+                self._metrics.freshness.observe((utc_now() - newest).total_seconds())
+            self._retire(retired)
 
     def take_last(self) -> bool:
         """Puts the model into service that served here last, or the one before; False if neither is usable."""
@@ -98,7 +101,8 @@ class Swapper:
             try:
                 self._status.enter(ServerPhase.VERIFYING, card.version)
                 verify(self._shelf.folder(card), card.digest)
-                self._retire(self._serve(card))
+                with self._alone():
+                    self._retire(self._serve(card))
             except ModelError as error:
                 log.warning("kept_model_unusable", version=card.version, error=str(error))
             else:
@@ -145,7 +149,7 @@ class Swapper:
         # Kept before it is switched to: a crash from here on restarts with a model that is proven, whichever it is.
         self._shelf.keep(card)
         retired = self._stage.switch(Slot(card, model))
-        self._status.serves(card)
+        self._status.serves(card, model.plan)
         return retired
 
     def _retire(self, retired: Slot | None) -> None:
@@ -158,8 +162,8 @@ class Swapper:
         """Proves it, then asks what traffic will ask: one short text, and a full batch."""
         prove(model, self._labels)
         for _ in range(WARM_CALLS):
-            model.predict(KNOWN_QUESTIONS[:1], self._budget)
-        model.predict([KNOWN_QUESTIONS[-1]] * max(1, self._budget // model.window), self._budget)
+            model.predict(KNOWN_QUESTIONS[:1])
+        model.predict([KNOWN_QUESTIONS[-1]] * max(1, self._budget // model.window))
 
 
 def permanent(error: Exception) -> bool:

@@ -69,7 +69,9 @@ class AnsweringClassifier:
             ConfigurationError: The plan is of another precision, which takes other weights.
         """
         if plan.precision != self._plan.precision:
-            raise ConfigurationError(f"{self.name}: laid out as {self.plan}, so not for {plan.id}; load it for that plan")
+            raise ConfigurationError(
+                f"{self.name}: laid out as {self.plan}, so not for {plan.id}; load it for that plan"
+            )
         other = copy(self)
         other._plan = plan
         return other
@@ -99,10 +101,12 @@ def _body(classifier: Classifier, plan: Plan) -> Body:
     if plan.precision == "int8":
         body = packed(model, int8_linear) if has_int8() else None
         if body is None:
-            raise ConfigurationError(f"{classifier.name}: only a DistilBERT on a CPU, by a torch with oneDNN, does int8")
+            raise ConfigurationError(
+                f"{classifier.name}: only a DistilBERT on a CPU, by a torch with oneDNN, does int8"
+            )
         return body
     if plan.precision == "bf16":
-        model.to(torch.bfloat16)
+        model.bfloat16()
     return packed(model) or PaddedModel(model, classifier.pad_id)
 
 

@@ -139,9 +139,7 @@ def _attend(
 class PackedDistilBert:
     """The weights of a classifier, laid out for answering; a `Body`."""
 
-    def __init__(
-        self, model: "DistilBertForSequenceClassification", linear: LinearMaker = answering_linear
-    ) -> None:
+    def __init__(self, model: "DistilBertForSequenceClassification", linear: LinearMaker = answering_linear) -> None:
         """Copies what it needs of the model, in the model's precision. Args: linear: makes the layers of its blocks."""
         body: Any = model.distilbert
         embeddings = body.embeddings

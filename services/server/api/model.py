@@ -28,6 +28,8 @@ def model_routes(status: Status, stream: StreamSettings) -> APIRouter:
             phase=now.phase,
             target=now.target,
             reason=now.reason,
+            plan=now.plan,
+            plans=now.plans,
             lineage=lineage_in_short(card),
         )
 

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from services.server.card import Card
 from services.server.engine import Prediction, Predictions
+from services.server.plan_report import PlanReport
 from shared.events import ServerPhase
 from shared.labels import Label
 
@@ -116,6 +117,8 @@ class ModelResponse(BaseModel):
     phase: ServerPhase = Field(description="What this replica does about its model.")
     target: str | None = Field(description="The version being taken over, or the one that could not be.")
     reason: str | None = Field(description="Why it could not be.")
+    plan: str | None = Field(description="How it answers: backend, precision, threads, tokens at once.")
+    plans: PlanReport | None = Field(description="The plans that were tried for it here; null: not yet.")
     lineage: LineageInShort | None
 
 
