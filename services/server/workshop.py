@@ -40,7 +40,7 @@ class Workshop:
 
     def __init__(self, load: Load, folder: Path, serving: ServedModel, exam: Exam) -> None:
         self._load, self._folder, self._exam, self._serving = load, folder, exam, serving
-        self._made: dict[PlanPrecision, ServedModel] = {Plan.parse(serving.plan).precision: serving}
+        self._made: dict[PlanPrecision, ServedModel | ModelError] = {Plan.parse(serving.plan).precision: serving}
         self._reference: Scores | None = None
 
     def model(self, plan: Plan) -> ServedModel:
@@ -51,7 +51,10 @@ class Workshop:
         """
         if plan.precision not in self._made:
             self._exam.turn(lambda: self._make(plan))
-        return self._made[plan.precision].under(plan)
+        made = self._made[plan.precision]
+        if isinstance(made, ModelError):
+            raise made
+        return made.under(plan)
 
     def judge(self, plan: Plan) -> Agreement:
         """Its answers beside those of the model that serves, which is the reference; both in slices.
@@ -70,4 +73,4 @@ class Workshop:
             self._made[plan.precision] = self._load(self._folder, plan)
         except Exception as error:
             # A machine without the instructions may refuse inside torch, in whatever words.
-            raise ModelError(f"cannot be made: {type(error).__name__}: {error}".splitlines()[0]) from error
+            self._made[plan.precision] = ModelError(f"{type(error).__name__}: {error}".splitlines()[0])
