@@ -1,4 +1,4 @@
-"""How fast a model answers: packed, on weights laid out once, beside `transformers.pipeline` on the same texts.
+"""How fast a model answers by every plan, beside `transformers.pipeline` on the same texts, and how far they agree.
 
 `python -m bench.inference [--quick] [--rounds N] [--texts N] [--threads N] [--data FOLDER] [--picture FILE.png]
 [--json FILE]`: a line for each measurement, a table, then one JSON object. Texts are real, in arrival order: short ones
@@ -33,9 +33,14 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification, 
 from deploy.setup.datasets import ROTTEN_TOMATOES
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.base import open_base
+from shared.classifier.capability import usual_plan
+from shared.classifier.inference import TOKEN_BUDGET
+from shared.classifier.int8 import has_int8
 from shared.classifier.loading import load_tokenizer
 from shared.classifier.model import Classifier, new_classifier
-from shared.classifier.precision import Precision, supports_bf16
+from shared.classifier.plan import PRECISIONS, Plan
+from shared.classifier.planning import candidates
+from shared.classifier.precision import supports_bf16
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
 from shared.settings import Settings
@@ -130,11 +135,21 @@ def models(folder: Path, everyone: bool) -> dict[str, Path]:
 
 
 def contestants(files: Path) -> dict[str, Answer]:
-    """Name -> how it answers; the peer first, then what padding costs without it."""
+    """Name -> how it answers: the peer, then what padding costs without it, then every plan that a server tries."""
     classifier = Classifier.load(files)
     found = {PEER: piped(classifier), PADDED: asked(classifier)}
-    precisions: list[Precision] = ["fp32", "bf16"] if supports_bf16("cpu") else ["fp32"]
-    return found | {f"packed, {each}": asked(AnsweringClassifier.load(files, precision=each)) for each in precisions}
+    return found | {plan.id: asked(model) for plan, model in by_plan(files).items()}
+
+
+def by_plan(files: Path) -> dict[Plan, AnsweringClassifier]:
+    """The model under every plan that this machine has instructions for."""
+    can = {"fp32": True, "bf16": supports_bf16("cpu"), "int8": has_int8()}
+    plans = [plan for plan in candidates(usual_plan(TOKEN_BUDGET), quantised=True) if can[plan.precision]]
+    laid_out: dict[str, AnsweringClassifier] = {}
+    for plan in plans:
+        if plan.precision not in laid_out:
+            laid_out[plan.precision] = AnsweringClassifier.load(files, plan=plan)
+    return {plan: laid_out[plan.precision].under(plan) for plan in plans}
 
 
 def piped(classifier: Classifier) -> Answer:
@@ -199,6 +214,19 @@ def line(row: Measured | Summary, ratio: str) -> str:
         f"{row.model:<28}{row.texts:<7}{row.name:<28}{row.texts_per_second:>9.1f}{row.processor_seconds:>13.2f}"
         f"{ratio:>9}{100 * row.labels_agree:>13.2f}%{row.largest_difference:>17.2g}"
     )
+
+
+def best_of_each_precision(summaries: Sequence[Summary]) -> list[Summary]:
+    """Who is no plan, and of the plans of each precision the one that is fastest over all models and texts."""
+    names = list(dict.fromkeys(each.name for each in summaries))
+    plans = [[name for name in names if f"-{precision}-" in name] for precision in PRECISIONS]
+    best = {max(of_one, key=lambda name: _total(summaries, name)) for of_one in plans if of_one}
+    left_out = {name for of_one in plans for name in of_one} - best
+    return [each for each in summaries if each.name not in left_out]
+
+
+def _total(summaries: Sequence[Summary], name: str) -> float:
+    return sum(each.ratio for each in summaries if each.name == name)
 
 
 def draw(summaries: Sequence[Summary], file: Path) -> None:
@@ -267,7 +295,7 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
     if options.picture:
-        draw(summaries, options.picture)
+        draw(best_of_each_precision(summaries), options.picture)
 
 
 if __name__ == "__main__":

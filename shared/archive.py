@@ -161,6 +161,22 @@ class Archive:
         """The rows of a window of unlabelled text; raises as `read` does."""
         return [UnlabeledRow(*values) for values in _to_rows(self.columns(snapshot, UNLABELED_SCHEMA.names))]
 
+    def find(self, window_id: str, sha256: str) -> Snapshot:
+        """The snapshot of a window of labelled reviews, from what a version's lineage names.
+
+        Raises:
+            SnapshotMissingError: There is no such file.
+            ArchiveUnavailableError: The store could not be asked.
+        """
+        path = f"{self._windows}/{window_id}-{sha256}.parquet"
+        with _store_errors(f"looking for {path} in the archive {self._url}"):
+            try:
+                size = int(self._store.size(self._full(path)))
+            except FileNotFoundError as error:
+                self._refuse_lost_root()
+                raise SnapshotMissingError(f"{path} is not in the archive {self._url}; restore it") from error
+        return Snapshot(path=path, sha256=sha256, size_bytes=size)
+
     def columns(self, snapshot: Snapshot, names: Collection[str]) -> pa.Table:
         """Some columns of the verified file; raises as `read` does."""
         data = self._verified(snapshot)

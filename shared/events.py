@@ -514,6 +514,7 @@ class ServerState(Event):
     ce_type: ClassVar[str] = "tidemill.server.state"
     replica_id: str
     version: str | None
+    plan: str | None = Field(None, description="How it answers: backend, precision, threads, tokens at once.")
     phase: ServerPhase
     reason: str | None = None
     url: str | None = None

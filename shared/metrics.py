@@ -570,6 +570,9 @@ class ServerMetrics:
         )
         for dependency in Dependency:
             self.reachable.labels(dependency.value).set(0)
+        self.plan = Gauge(
+            "tidemill_plan_info", "1 for the plan by which the model answers.", ["plan"], registry=registry
+        )
         self.swaps = _start_at_zero(
             Counter("tidemill_swaps_total", "New champions taken over, or not.", ["outcome"], registry=registry),
             SwapOutcome,

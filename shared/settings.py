@@ -25,6 +25,7 @@ from shared.events import SplitRecord
 from shared.gate_settings import BaseGateSettings
 from shared.gate_settings import GateSettings as GateSettings
 from shared.monitor_settings import MonitorSettings
+from shared.plan_settings import PlanSettings
 from shared.section import Section
 from shared.training_settings import AdaptationSettings, TrainingSettings
 
@@ -292,6 +293,7 @@ class ServerSettings(Section):
     prediction_store_rows: int = Field(100_000, ge=1, description="Texts kept on disk for feedback by prediction id.")
     known_questions_timeout_seconds: float = Field(60.0, gt=0, description="For a new model to prove itself.")
     canary: CanarySettings = CanarySettings()
+    plan: PlanSettings = PlanSettings()
     api_keys: tuple[Key, ...] = Field((), description="Of clients. With none here or in the file nobody is asked.")
     api_keys_file: Path | None = Field(None, description="More of them, one a line; read again when it changes.")
     admin_keys: tuple[Key, ...] = Field((), description="Open every path. Without any, `/v1/admin/*` is closed.")

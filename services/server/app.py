@@ -20,29 +20,39 @@ from services.server.alias import promoted_alias
 from services.server.api.application import build_api
 from services.server.api.parts import Parts
 from services.server.canary_swapper import CanarySwapper
+from services.server.card import Card
 from services.server.comparer import Comparer
 from services.server.engine import Engine
 from services.server.feedback import Feedback
 from services.server.follower import Follower
+from services.server.holdout import read_holdout
 from services.server.ledger import LedgerReader
+from services.server.lengths import Lengths
 from services.server.listening import url_of
 from services.server.outbox import Outbox
+from services.server.plan_report import PlanReport
+from services.server.planner import Outside, Planner
 from services.server.predictions import PredictionSampler
 from services.server.shelf import Shelf
 from services.server.slots import Slots, Stage
+from services.server.speeds import Speeds
 from services.server.status import Status
 from services.server.store import PredictionStore
 from services.server.swapper import Swapper
 from services.server.tls import tls_options
+from shared.archive import Archive
 from shared.classifier.answering import AnsweringClassifier
+from shared.classifier.capability import check_plan, machine_kind, usual_plan
+from shared.classifier.plan import Plan
 from shared.classifier.precision import choose_device
 from shared.classifier.threads import use_threads
-from shared.errors import ConfigurationError, ExitCode
+from shared.errors import ConfigurationError, ExitCode, TidemillError
 from shared.events import CanaryCounts, ServerState
 from shared.health import Health
 from shared.kafka import check_codecs
 from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.registry import Registry
+from shared.retry import Stopped
 from shared.settings import ServerSettings, Settings
 from shared.topics import CANARIES_COUNTS, SERVERS_STATE
 
@@ -64,6 +74,8 @@ def serve(settings: Settings, listeners: Sequence[socket.socket], store_name: st
     settings.bootstrap_servers()
     if settings.model.threads is not None:
         use_threads(settings.model.threads)
+    if (fixed := settings.server.plan.fixed) is not None:
+        check_plan(fixed, choose_device(settings.model.device))
     folder = replica_folder(settings, settings.server.replica_id)
     store = replica_folder(settings, store_name) / "predictions.sqlite"
     with _alone(folder):
@@ -122,11 +134,16 @@ class Server:
         self._service_metrics, self._metrics = ServiceMetrics(self._registry), ServerMetrics(self._registry)
         self._models = Registry(settings, self._stopping)
         self._shelf = Shelf(folder / "models")
+        self._device = choose_device(settings.model.device)
+        kind, lasting = machine_kind(self._device), settings.server.plan.remember_seconds
+        self._speeds, self._lengths = Speeds(folder / "speeds.json", kind, lasting), Lengths()
         self._store = PredictionStore(store, settings.server.prediction_store_rows)
         self._outbox = Outbox(settings, self._stopping)
         self._slots = Slots()
         sampler = PredictionSampler(settings.server, self._outbox, self._metrics)
-        self._engine = Engine(settings, self._slots, self._metrics, [self._store.keep, sampler.keep])
+        self._engine = Engine(
+            settings, self._slots, self._metrics, [self._store.keep, sampler.keep, self._lengths.keep]
+        )
         self._comparer = Comparer(settings, self._slots, self._engine.batcher, self._metrics.canary)
         self._engine.also_tell(self._comparer.keep)
         health = Health(self._service_metrics)
@@ -145,7 +162,10 @@ class Server:
         batcher = asyncio.create_task(self._engine.batcher.run())
         batcher.add_done_callback(self._batcher_ended)
         comparer = asyncio.create_task(self._comparer.run())
-        follower = self._follower(asyncio.get_running_loop())
+        stage = Stage(self._slots, asyncio.get_running_loop())
+        planner = self._planner(stage)
+        planner.start()
+        follower = self._follower(stage, planner)
         follower.start()
         try:
             yield
@@ -155,18 +175,39 @@ class Server:
             batcher.cancel()
             await asyncio.to_thread(self._close, follower)
 
-    def _follower(self, loop: asyncio.AbstractEventLoop) -> Follower:
-        model = self._settings.model
-        device = choose_device(model.device)
-        stage = Stage(self._slots, loop)
+    def _planner(self, stage: Stage) -> Planner:
+        settings = self._settings.server.plan
+        outside = Outside(
+            self._load,
+            lambda card: read_holdout(Archive(self._settings), card, settings.holdout_rows),
+            self._lengths.mixed,
+            self._record_plans,
+            lambda: self._engine.batcher.busy_seconds() > 0,
+        )
+        return Planner(settings, self._slots, stage, self._shelf, self._speeds, self._status, outside)
+
+    def _load(self, folder: Path, plan: Plan) -> AnsweringClassifier:
+        return AnsweringClassifier.load(folder, self._device, max_tokens=self._settings.model.max_tokens, plan=plan)
+
+    def _record_plans(self, card: Card, report: PlanReport) -> None:
+        """Beside the model, for people to read; a registry that is gone costs nothing but that."""
+        try:
+            self._models.set_tags(card.version, report.tag(self._settings.server.replica_id))
+        except (TidemillError, Stopped) as error:
+            log.warning("plans_not_recorded", version=card.version, error=str(error))
+
+    def _follower(self, stage: Stage, planner: Planner) -> Follower:
+        fixed = self._settings.server.plan.fixed
+        first = fixed if fixed is not None and fixed.is_exact else usual_plan(self._settings.model.token_budget)
         swapper = Swapper(
             self._settings,
             self._models,
             self._shelf,
-            lambda folder: AnsweringClassifier.load(folder, device, max_tokens=model.max_tokens),
+            lambda folder: self._load(folder, first),
             stage,
             self._status,
             self._metrics,
+            planner.standing_aside,
         )
         canaries = CanarySwapper(
             self._settings.server,

@@ -84,7 +84,6 @@ class Engine:
     def __init__(self, settings: Settings, slots: Slots, metrics: ServerMetrics, keepers: Sequence[Keep] = ()) -> None:
         self._slots, self._metrics, self._keepers = slots, metrics, list(keepers)
         self._canary = settings.server.canary
-        self._budget = settings.model.token_budget
         self._clean = prepare if settings.ingestor.mask_personal_data else normalise
         self.batcher: Batcher[Answer] = Batcher(
             self._ask,
@@ -167,7 +166,7 @@ class Engine:
     def _ask(self, slot: Slot, texts: Sequence[str]) -> list[Answer]:
         """Runs in the worker thread: cleaning and tokenising cost time too."""
         cleaned = [self._clean(text) for text in texts]
-        scores = slot.model.predict(cleaned, self._budget)
+        scores = slot.model.predict(cleaned)
         self._metrics.tokens.inc(int(scores.tokens.sum()))
         self._metrics.truncated.inc(int(scores.truncated.sum()))
         return answers_of(cleaned, scores)

@@ -15,6 +15,7 @@ from typing import Protocol
 from services.server.card import Card
 from services.server.tally import Tally
 from shared.canary import Canary
+from shared.classifier.plan import Plan
 from shared.classifier.predictor import Predictor, Scores
 from shared.errors import RetryableError
 
@@ -34,8 +35,15 @@ class ServedModel(Predictor, Protocol):
     def plan(self) -> str:
         """How it computes; every answer says so."""
 
-    def predict(self, texts: Sequence[str], token_budget: int = ...) -> Scores:
-        """Answers in the order of the texts; the budget bounds the tokens of one forward pass."""
+    @property
+    def shape(self) -> str:
+        """Its kind and size: models of one shape are as fast as each other."""
+
+    def under(self, plan: Plan) -> "ServedModel":
+        """The same weights under another plan of the same precision."""
+
+    def predict(self, texts: Sequence[str], token_budget: int | None = None) -> Scores:
+        """Answers in the order of the texts; the budget bounds the tokens of one forward pass. None: the plan's."""
 
 
 class Slot:
@@ -131,6 +139,13 @@ class Slots:
         left, self._challenger = self._challenger, challenger
         return left.slot if left is not None and (challenger is None or left.slot is not challenger.slot) else None
 
+    def replace(self, expected: Slot, better: Slot) -> bool:
+        """As `switch`, if the expected model still serves; whether it did."""
+        if self._current is not expected:
+            return False
+        self._current = better
+        return True
+
 
 async def drain(retired: Slot) -> None:
     """Lets a retired model go once its last request has ended."""
@@ -156,6 +171,14 @@ class Stage:
     def place_beside(self, challenger: Challenger | None) -> Slot | None:
         """As `Slots.place_beside`; returns once it is done."""
         return self._on_the_loop(lambda: self._slots.place_beside(challenger))
+
+    def replace(self, expected: Slot, better: Slot) -> bool:
+        """As `Slots.replace`; returns once it is done."""
+
+        async def on_the_loop() -> bool:
+            return self._slots.replace(expected, better)
+
+        return asyncio.run_coroutine_threadsafe(on_the_loop(), self._loop).result()
 
     def drain(self, retired: Slot) -> None:
         """As `drain`; requests end by their own time limit, so this does."""

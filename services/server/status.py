@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from services.server.card import Card
+from services.server.plan_report import PlanReport
 from shared.events import CanaryState, ServerPhase, ServerState, utc_now
 from shared.health import Health
 from shared.metrics import Dependency, ServerMetrics
@@ -17,11 +18,16 @@ NO_MODEL = "no model has been promoted yet"
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The state at one moment. `serving` is what answers; `target` is what is being taken over, or failed to be."""
+    """The state at one moment. `serving` is what answers; `target` is what is being taken over, or failed to be.
+
+    `plan` is how it answers, `plans` what was found out about others; None: nothing yet.
+    """
 
     phase: ServerPhase = ServerPhase.WAITING
     reason: str | None = None
     serving: Card | None = None
+    plan: str | None = None
+    plans: PlanReport | None = None
     target: str | None = None
     canary: CanaryState | None = None
     kafka_trouble: str | None = "not asked yet"
@@ -62,10 +68,12 @@ class Status:
         log.info("phase", phase=phase.value, target=target, reason=reason)
         self.announce()
 
-    def serves(self, card: Card) -> None:
-        """From now on this model answers."""
+    def serves(self, card: Card, plan: str) -> None:
+        """From now on this model answers, by this plan."""
         with self._lock:
-            self._now = replace(self._now, serving=card)
+            self._now = replace(self._now, serving=card, plan=plan, plans=None)
+            self._metrics.plan.clear()
+            self._metrics.plan.labels(plan).set(1)
         self._metrics.served_version.set(_number(card.version))
         self._health.ready("model")
 
@@ -76,6 +84,13 @@ class Status:
                 return
             self._now = replace(self._now, canary=canary)
         log.info("canary", **(canary.model_dump(mode="json") if canary else {"version": None}))
+        self.announce()
+
+    def planned(self, card: Card, report: PlanReport) -> None:
+        """What was found out about the plans of a model, if it still serves."""
+        with self._lock:
+            if self._now.serving == card:
+                self._now = replace(self._now, plans=report)
         self.announce()
 
     def reaches(self, kafka_trouble: str | None, registry_trouble: str | None) -> None:
@@ -98,6 +113,7 @@ class Status:
             ServerState(
                 replica_id=self._replica_id,
                 version=now.serving.version if now.serving else None,
+                plan=now.plan,
                 phase=now.phase,
                 reason=now.reason,
                 url=self._url,

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -77,8 +77,10 @@ class Swapper:
         stage: Switches,
         status: Status,
         metrics: ServerMetrics,
+        alone: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        self._labels, self._budget = settings.stream.labels, settings.model.token_budget
+        """Args: alone: while it lasts, nobody else makes models."""
+        self._labels, self._budget, self._alone = settings.stream.labels, settings.model.token_budget, alone
         self._patience = settings.server.known_questions_timeout_seconds
         self._source, self._shelf, self._load, self._stage = source, shelf, load, stage
         self._status, self._metrics = status, metrics
@@ -92,14 +94,15 @@ class Swapper:
             ModelError, RegistryRefusedError: It cannot be loaded, or does not answer, as things are; they may change.
         """
         began = time.monotonic()
-        slot = self._proven_beside(champion) or self.prepare(champion, self._status.enter)
-        is_new = not self._shelf.knows(slot.card)
-        retired = self._switch(slot)
-        self._metrics.swaps.labels(SwapOutcome.SERVING.value).inc()
-        self._metrics.swap_seconds.observe(time.monotonic() - began)
-        if is_new and (newest := slot.card.newest_published_at()) is not None:
-            self._metrics.freshness.observe((utc_now() - newest).total_seconds())
-        self._retire(retired)
+        with self._alone():
+            slot = self._proven_beside(champion) or self.prepare(champion, self._status.enter)
+            is_new = not self._shelf.knows(slot.card)
+            retired = self._switch(slot)
+            self._metrics.swaps.labels(SwapOutcome.SERVING.value).inc()
+            self._metrics.swap_seconds.observe(time.monotonic() - began)
+            if is_new and (newest := slot.card.newest_published_at()) is not None:
+                self._metrics.freshness.observe((utc_now() - newest).total_seconds())
+            self._retire(retired)
 
     def prepare(self, champion: Champion, report: Report) -> Slot:
         """A model ready to answer, with its files on the shelf; nobody is sent to it yet. Raises as `take_over`."""
@@ -119,7 +122,8 @@ class Swapper:
             objection = objection_to_tags(version, found.tags if found else None, bool(found and found.has_weights))
             if objection is not None:
                 raise WrongModelError(objection)
-        slot = self.prepare(Champion(version, known.digest if known else None), report)
+        with self._alone():
+            slot = self.prepare(Champion(version, known.digest if known else None), report)
         self._shelf.keep_beside(slot.card)
         return slot
 
@@ -129,7 +133,8 @@ class Swapper:
             try:
                 self._status.enter(ServerPhase.VERIFYING, card.version)
                 verify(self._shelf.folder(card), card.digest)
-                self._retire(self._switch(self._proven(card, self._status.enter)))
+                with self._alone():
+                    self._retire(self._switch(self._proven(card, self._status.enter)))
             except ModelError as error:
                 log.warning("kept_model_unusable", version=card.version, error=str(error))
             else:
@@ -189,7 +194,7 @@ class Swapper:
         # Kept before it is switched to: a crash from here on restarts with a model that is proven, whichever it is.
         self._shelf.keep(slot.card)
         retired = self._stage.switch(slot)
-        self._status.serves(slot.card)
+        self._status.serves(slot.card, slot.model.plan)
         return retired
 
     def _retire(self, retired: Slot | None) -> None:
@@ -202,8 +207,8 @@ class Swapper:
         """Proves it, then asks what traffic will ask: one short text, and a full batch."""
         prove(model, self._labels)
         for _ in range(WARM_CALLS):
-            model.predict(KNOWN_QUESTIONS[:1], self._budget)
-        model.predict([KNOWN_QUESTIONS[-1]] * max(1, self._budget // model.window), self._budget)
+            model.predict(KNOWN_QUESTIONS[:1])
+        model.predict([KNOWN_QUESTIONS[-1]] * max(1, self._budget // model.window))
 
 
 def permanent(error: Exception) -> bool:

@@ -1,13 +1,20 @@
 """Linear layers for answering on a CPU: weights laid out for its matrix instructions once, not at every call."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional
 
 Linear = Callable[[torch.Tensor], torch.Tensor]
 """(n, in) -> (n, out)."""
+
+
+class LinearMaker(Protocol):
+    """Makes a layer of a weight (out, in) and a bias (out,), of both of which it keeps copies."""
+
+    def __call__(self, weight: torch.Tensor, bias: torch.Tensor, *, gelu: bool = False) -> Linear:
+        """x -> x @ weight.T + bias, through the exact GELU if asked."""
 
 
 def answering_linear(weight: torch.Tensor, bias: torch.Tensor, *, gelu: bool = False) -> Linear:

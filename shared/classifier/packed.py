@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from shared.classifier.inference import Rows, plan_batches
-from shared.classifier.linear import Linear, answering_linear
+from shared.classifier.linear import Linear, LinearMaker, answering_linear
 
 if TYPE_CHECKING:
     from transformers import DistilBertForSequenceClassification, PreTrainedModel
@@ -50,16 +50,16 @@ class _Block:
     out_norm: _Norm
 
     @classmethod
-    def of(cls, block: "TransformerBlock") -> "_Block":
+    def of(cls, block: "TransformerBlock", linear: LinearMaker) -> "_Block":
         attention, ffn = block.attention, block.ffn
         read = (attention.k_lin, attention.v_lin)
         return cls(
-            asked=answering_linear(attention.q_lin.weight, attention.q_lin.bias),
-            read=answering_linear(torch.cat([each.weight for each in read]), torch.cat([each.bias for each in read])),
-            out=answering_linear(attention.out_lin.weight, attention.out_lin.bias),
+            asked=linear(attention.q_lin.weight, attention.q_lin.bias),
+            read=linear(torch.cat([each.weight for each in read]), torch.cat([each.bias for each in read])),
+            out=linear(attention.out_lin.weight, attention.out_lin.bias),
             attention_norm=_Norm.of(block.sa_layer_norm),
-            widen=answering_linear(ffn.lin1.weight, ffn.lin1.bias, gelu=True),
-            narrow=answering_linear(ffn.lin2.weight, ffn.lin2.bias),
+            widen=linear(ffn.lin1.weight, ffn.lin1.bias, gelu=True),
+            narrow=linear(ffn.lin2.weight, ffn.lin2.bias),
             out_norm=_Norm.of(block.output_layer_norm),
         )
 
@@ -150,15 +150,15 @@ def _attend(
 class PackedDistilBert:
     """The weights of a classifier, laid out for answering; a `Body`."""
 
-    def __init__(self, model: "DistilBertForSequenceClassification") -> None:
-        """Copies what it needs of the model, in the model's precision."""
+    def __init__(self, model: "DistilBertForSequenceClassification", linear: LinearMaker = answering_linear) -> None:
+        """Copies what it needs of the model, in the model's precision. Args: linear: makes the layers of its blocks."""
         body: Any = model.distilbert
         embeddings = body.embeddings
         self._heads = int(model.config.n_heads)
         self._words = _own(embeddings.word_embeddings.weight)
         self._places = _own(embeddings.position_embeddings.weight)
         self._norm = _Norm.of(embeddings.LayerNorm)
-        self._blocks = [_Block.of(block) for block in body.transformer.layer]
+        self._blocks = [_Block.of(block, linear) for block in body.transformer.layer]
         self._before_head = answering_linear(model.pre_classifier.weight, model.pre_classifier.bias)
         self._head = answering_linear(model.classifier.weight, model.classifier.bias)
 
@@ -198,8 +198,10 @@ class PackedDistilBert:
         return last(tokens, pack, self._heads, first_only=first_only)
 
 
-def packed(model: "PreTrainedModel") -> PackedDistilBert | None:
+def packed(model: "PreTrainedModel", linear: LinearMaker = answering_linear) -> PackedDistilBert | None:
     """The model without padding; None if it is of a kind that this does not know, or on a GPU.
+
+    Args: linear: makes the layers of its blocks.
 
     There, a call of attention for each length among the texts may cost more than the padding that it saves.
     """
@@ -210,7 +212,7 @@ def packed(model: "PreTrainedModel") -> PackedDistilBert | None:
         return None
     if model.device.type != "cpu":
         return None
-    return PackedDistilBert(model)
+    return PackedDistilBert(model, linear)
 
 
 def _own(weight: torch.Tensor) -> torch.Tensor:

@@ -45,6 +45,12 @@ class Scores:
             tuple(labels), probabilities.astype(np.float32), logits, np.zeros(rows, np.int32), np.zeros(rows, np.bool_)
         )
 
+    @classmethod
+    def concatenated(cls, parts: Sequence["Scores"]) -> "Scores":
+        """The rows of all parts, at least one, in order; all of the same labels."""
+        columns = ("probabilities", "logits", "tokens", "truncated")
+        return cls(parts[0].labels, *(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
     def __len__(self) -> int:
         return len(self.probabilities)
 

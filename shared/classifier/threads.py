@@ -1,6 +1,8 @@
 """How many CPU threads this process may use for a model."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -13,3 +15,17 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if count > 1 else "false"
     os.environ["RAYON_NUM_THREADS"] = str(count)
+
+
+@contextmanager
+def with_threads(count: int) -> Iterator[None]:
+    """So many of torch's threads for the calls that this thread makes in the block."""
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

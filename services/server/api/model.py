@@ -34,6 +34,8 @@ def model_routes(status: Status, stream: StreamSettings) -> APIRouter:
             target=now.target,
             reason=now.reason,
             canary=now.canary,
+            plan=now.plan,
+            plans=now.plans,
             lineage=lineage_in_short(card),
         )
 

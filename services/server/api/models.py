@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from services.server.card import Card
 from services.server.engine import Prediction, Predictions
+from services.server.plan_report import PlanReport
 from shared.events import CanaryState, ServerPhase
 from shared.labels import Label
 
@@ -117,6 +118,8 @@ class ModelResponse(BaseModel):
     target: str | None = Field(description="The version taken over, let go, or failed with.")
     reason: str | None = Field(description="Why it could not be.")
     canary: CanaryState | None = Field(description="The challenger beside it, if there is one.")
+    plan: str | None = Field(description="How it answers: backend, precision, threads, tokens at once.")
+    plans: PlanReport | None = Field(description="The plans that were tried for it here; null: not yet.")
     lineage: LineageInShort | None
 
 

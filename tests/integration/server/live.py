@@ -85,7 +85,7 @@ def application(settings: Settings, model: FakeModel) -> FastAPI:
     engine = Engine(settings, slots, metrics, [remembering.keep])
     slot = Slot(card(VERSION), model)
     slots.switch(slot)
-    status.serves(slot.card)
+    status.serves(slot.card, slot.model.plan)
     status.enter(ServerPhase.SERVING)
 
     @asynccontextmanager

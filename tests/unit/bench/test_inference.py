@@ -7,13 +7,22 @@ from pathlib import Path
 import pytest
 
 from bench import inference
-from bench.inference import LONG_WORDS, PEER, SHORT_WORDS, Measured, packaged_texts, summarise, texts_in_folder
+from bench.inference import (
+    LONG_WORDS,
+    PEER,
+    SHORT_WORDS,
+    Measured,
+    best_of_each_precision,
+    packaged_texts,
+    summarise,
+    texts_in_folder,
+)
 from deploy.setup.datasets import ROTTEN_TOMATOES
 from tests.models import tiny_classifier
 
 pytestmark = pytest.mark.usefixtures("torch_as_before")
 
-OURS = "packed, fp32"
+OURS = "torch-fp32-t1-b1024"
 
 
 def measured(name: str, number: int, processor_seconds: float, labels_agree: float) -> Measured:
@@ -28,6 +37,12 @@ def test_ratios_are_of_the_same_round_and_agreement_is_the_worst() -> None:
     _, ours = summarise([*peer, *own], PEER)
     assert (ours.ratio, ours.processor_seconds, ours.labels_agree) == (3.0, 5, 0.9)
     assert ours.largest_difference == pytest.approx(0.1)
+
+
+def test_the_picture_shows_of_each_precision_the_fastest_plan() -> None:
+    names = [PEER, "torch-fp32-t1-b512", "torch-int8-t1-b512", "torch-int8-t1-b256"]
+    found = summarise([measured(name, 1, 10 - place, 1) for place, name in enumerate(names)], PEER)
+    assert [each.name for each in best_of_each_precision(found)] == [names[0], names[1], names[3]]
 
 
 def test_packaged_texts_are_short_and_long() -> None:

@@ -71,7 +71,7 @@ class Api:
     def serve(self, model: FakeModel | None = None, served: Card | None = None) -> None:
         slot = Slot(served or card("7"), model or FakeModel())
         self.slots.switch(slot)
-        self.status.serves(slot.card)
+        self.status.serves(slot.card, slot.model.plan)
         self.status.enter(ServerPhase.SERVING)
 
     async def predict(self, **body: Any) -> httpx.Response:

@@ -29,7 +29,7 @@ class FakeModel:
     has_scores: bool = True
     calls: list[list[str]] = field(default_factory=list)
 
-    def predict(self, texts: Sequence[str], token_budget: int = 4096) -> Scores:
+    def predict(self, texts: Sequence[str], token_budget: int | None = None) -> Scores:
         self.calls.append(list(texts))
         self.before(texts)
         row = [1 - self.certainty, self.certainty]

@@ -5,6 +5,7 @@ from html import escape
 
 import pytest
 
+from services.server.plan_report import PlanReport, TriedPlan
 from tests.unit.server.api_client import LINEAGE, PROBLEM, Api, assert_problem, run
 from tests.unit.server.fakes import card
 
@@ -55,6 +56,19 @@ def test_the_model_page_tells_lineage_in_short() -> None:
         assert body["lineage"]["window_ids"] == ["w-0000000000"]
         assert body["lineage"]["offset_ranges"] == [[0, 999]]
         assert body["lineage"]["parent_version"] is None
+        assert (body["plan"], body["plans"]) == ("fake-plan", None)
+
+    run(story)
+
+
+def test_the_model_page_tells_which_plans_were_tried() -> None:
+    async def story(api: Api) -> None:
+        api.serve()
+        tried = (TriedPlan(plan="a", speed=1.0, refusal="another goes before it"), TriedPlan(plan="b", chosen=True))
+        api.status.planned(card("7"), PlanReport(chosen="b", tried=tried))
+        plans = (await api.client.get("/v1/model")).json()["plans"]
+        assert plans["chosen"] == "b"
+        assert [each["refusal"] for each in plans["tried"]] == ["another goes before it", None]
 
     run(story)
 

@@ -76,3 +76,16 @@ def test_another_thread_switches_and_drains_on_the_loop() -> None:
             _ = first.model
 
     asyncio.run(story())
+
+
+def test_a_model_is_replaced_only_while_it_serves() -> None:
+    async def story() -> None:
+        slots, first, better, second = Slots(), slot("1"), slot("1"), slot("2")
+        stage = Stage(slots, asyncio.get_running_loop())
+        slots.switch(first)
+        assert await asyncio.to_thread(stage.replace, first, better)
+        slots.switch(second)
+        assert not await asyncio.to_thread(stage.replace, better, first)
+        assert slots.current is second
+
+    asyncio.run(story())

@@ -90,3 +90,13 @@ def test_the_gate_cannot_be_configured_away() -> None:
     write_file('[[evaluator.gate.terms]]\nkind = "ahead"\n')
     with pytest.raises(ConfigurationError, match="cannot do without"):
         load_settings()
+
+
+def test_a_plan_that_is_none_is_refused_and_a_good_one_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TIDEMILL_SERVER__PLAN__USE", "torch-bf16-t2-b512")
+    fixed = load_settings().server.plan.fixed
+    assert fixed is not None
+    assert fixed.id == "torch-bf16-t2-b512"
+    monkeypatch.setenv("TIDEMILL_SERVER__PLAN__USE", "fast")
+    with pytest.raises(ConfigurationError, match=r"server\.plan\.use: .*torch-bf16-t2-b1024"):
+        load_settings()

@@ -1,0 +1,31 @@
+"""The plan that a process begins with, and whether one that is asked for can be had on this machine."""
+
+import os
+
+import torch
+
+from shared.classifier.int8 import has_int8
+from shared.classifier.plan import EXACT, Plan
+from shared.classifier.precision import supports_bf16
+from shared.errors import ConfigurationError
+
+
+def usual_plan(token_budget: int) -> Plan:
+    """In fp32, as torch is set up."""
+    return Plan("torch", EXACT, torch.get_num_threads(), token_budget)
+
+
+def check_plan(plan: Plan, device: str) -> None:
+    """Raises ConfigurationError unless this machine can compute so, without emulation."""
+    if plan.threads > (cpus := os.cpu_count() or 1):
+        raise ConfigurationError(f"plan {plan.id}: {plan.threads} threads on {cpus} CPUs; ask for fewer, or for auto")
+    if plan.precision == "bf16" and not supports_bf16(device):
+        raise ConfigurationError(f"plan {plan.id}: {device} has no bf16 instructions; set auto or off")
+    if plan.precision == "int8" and not (torch.device(device).type == "cpu" and has_int8()):
+        raise ConfigurationError(f"plan {plan.id}: int8 takes a CPU, and a torch with oneDNN; set auto or off")
+
+
+def machine_kind(device: str) -> str:
+    """Whatever, beside the model, speeds depend on."""
+    instructions = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, {instructions}, {os.cpu_count()} CPUs, {device}"
