@@ -29,6 +29,7 @@ Value = TypeVar("Value")
 CHARS_PER_TOKEN = 4  # of English; the classifier counts exactly and keeps the budget, this only sizes its share
 SPECIAL_TOKENS = 2
 SHORTEST = SPECIAL_TOKENS + 1
+ADMITTED_WITHIN = 0.8  # of a request's patience may be expected to pass: batches take longer at times
 
 
 class BusyError(RetryableError):
@@ -146,13 +147,13 @@ class Batcher(Generic[Answer]):
             )
 
     def _refuse_if_late(self, tokens: Sequence[int], timeout_seconds: float) -> None:
-        if self.is_idle or self._wait(self._queue.tokens + sum(tokens)) <= timeout_seconds:
+        if self.is_idle or self._wait(self._queue.tokens + sum(tokens)) <= ADMITTED_WITHIN * timeout_seconds:
             return
         expected = self._wait(self._queue.tokens_before(tokens) + sum(tokens))
-        if expected > timeout_seconds:
+        if expected > ADMITTED_WITHIN * timeout_seconds:
             raise TooLateError(
                 f"an answer would take some {expected:.2g} s, {timeout_seconds:g} s are left; ask again in a moment",
-                expected - timeout_seconds,
+                expected - ADMITTED_WITHIN * timeout_seconds,
             )
 
     def _wait(self, tokens: int) -> float:
