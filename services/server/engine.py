@@ -24,6 +24,11 @@ from shared.text import normalise, prepare
 class OtherVersionError(RecordError):
     """The version asked for does not serve here."""
 
+    @classmethod
+    def of(cls, versions: Sequence[str]) -> "OtherVersionError":
+        """Args: versions: those that may be asked for."""
+        return cls(f"that version does not serve; to be asked for: {' and '.join(versions)}")
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -92,6 +97,11 @@ class Engine:
             queue_tokens=settings.server.queue_tokens,
         )
 
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """As `Slots.versions`."""
+        return self._slots.versions
+
     def also_tell(self, keep: Keep) -> None:
         """One more who takes note of answers given."""
         self._keepers.append(keep)
@@ -128,7 +138,7 @@ class Engine:
     async def _by_champion(self, question: Question) -> Predictions:
         with self._slots.use() as slot:
             if question.version not in (None, slot.card.version):
-                raise OtherVersionError(f"version {question.version} does not serve; {slot.card.version} does")
+                raise OtherVersionError.of(self.versions)
             return await self._answer(slot, ServingRole.CHAMPION, question)
 
     async def _by_challenger(self, challenger: Challenger, question: Question) -> Predictions:

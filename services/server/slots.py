@@ -114,6 +114,14 @@ class Slots:
         """The model beside it."""
         return self._challenger
 
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Those that answer whoever asks for one by its name: the champion's, then its challenger's."""
+        if self._current is None:
+            return ()
+        beside = (self._challenger.canary.version,) if self._challenger is not None else ()
+        return (self._current.card.version, *beside)
+
     @contextmanager
     def use(self) -> Iterator[Slot]:
         """The current model, kept whole for the caller until the block ends.

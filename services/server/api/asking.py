@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import isfinite
 from random import uniform
 
@@ -21,6 +22,19 @@ from shared.settings import ServerSettings
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 TIMEOUT_HEADER = "X-Request-Timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What the lines of one stream have in common.
+
+    Attributes:
+        patience: Seconds for each line.
+        caller: Who sends it; None: nothing is known.
+    """
+
+    patience: float
+    caller: str | None
 
 
 class Asking:
@@ -44,7 +58,7 @@ class Asking:
         note_answers(request, answers)
         return answers
 
-    async def ask_in_turn(self, text: str, patience: float) -> Predictions:
+    async def ask_in_turn(self, text: str, stream: Stream) -> Predictions:
         """As `ask`, for one text of a stream: while too much is waiting, it waits, too.
 
         Whether the client is still there is for the stream to notice.
@@ -54,7 +68,7 @@ class Asking:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await self._engine.predict(Question([text], patience))
+                return await self._engine.predict(Question([text], stream.patience, caller=stream.caller))
             except OverloadedError:
                 await asyncio.sleep(uniform(pause / 2, pause))
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 
 import structlog
 from pydantic import BaseModel, Field
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from services.server.api.asking import Asking
+from services.server.api.asking import Asking, Stream
 from services.server.api.bodies import NDJSON, DamagedBodyError, parsed
+from services.server.api.callers import caller_of
 from services.server.api.disconnects import ClientGoneError, gone
 from services.server.api.lines import Line, LineSplitter
 from services.server.api.models import Body, ModelName, PredictedText, Text
@@ -56,18 +58,18 @@ class Bulk:
         self._asking, self._model_name, self._metrics = asking, model_name, metrics
         self.most_in_work, self.max_line_bytes = limits.bulk_lines, limits.max_body_bytes
 
-    async def answer(self, line: Line, patience: float) -> bytes:
+    async def answer(self, line: Line, stream: Stream) -> bytes:
         """The answer's line. A line that cannot be answered gets its problem, and the others go on."""
         began = time.perf_counter()
-        said, outcome = await self._said(line, patience)
+        said, outcome = await self._said(line, stream)
         self._metrics.request_ended(InferenceProtocol.NDJSON, outcome, time.perf_counter() - began)
         return said.model_dump_json(exclude_none=True).encode() + b"\n"
 
-    async def _said(self, line: Line, patience: float) -> tuple[BaseModel, RequestOutcome]:
+    async def _said(self, line: Line, stream: Stream) -> tuple[BaseModel, RequestOutcome]:
         asked = None
         try:
             asked = _asked(line)
-            answered = await self._asking.ask_in_turn(asked.text, patience)
+            answered = await self._asking.ask_in_turn(asked.text, stream)
         except Exception as error:
             return _refusal(LineName(line=line.number, id=asked and asked.id), error)
         (item,) = answered.items
@@ -102,11 +104,11 @@ class BulkResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._answer(receive, send)
+            await self._answer(Stream(self._patience, caller_of(Request(scope))), receive, send)
         except* ClientGoneError:
             scope.setdefault("state", {})["outcome"] = RequestOutcome.ABANDONED
 
-    async def _answer(self, receive: Receive, send: Send) -> None:
+    async def _answer(self, stream: Stream, receive: Receive, send: Send) -> None:
         async def write(line: bytes) -> None:
             await send({"type": "http.response.body", "body": line, "more_body": True})
 
@@ -115,7 +117,7 @@ class BulkResponse(Response):
         async with asyncio.TaskGroup() as work:
             reading = work.create_task(_read(receive, chunks))
             lines = _lines(chunks, LineSplitter(self._bulk.max_line_bytes))
-            await relay(lines, lambda line: self._bulk.answer(line, self._patience), write, self._bulk.most_in_work)
+            await relay(lines, lambda line: self._bulk.answer(line, stream), write, self._bulk.most_in_work)
             reading.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -5,14 +5,20 @@ import gzip
 import json
 import threading
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 import pytest
 
+from services.server.slots import Challenger
+from services.server.stickiness import is_in_share
+from services.server.tally import Tally
+from shared.canary import Canary
+from shared.events import ServingRole
 from tests.unit.server.api_client import Api, run
 from tests.unit.server.exchange import Exchange
-from tests.unit.server.fakes import FakeModel, card
+from tests.unit.server.fakes import FakeModel, card, slot
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
@@ -101,7 +107,7 @@ def test_a_bad_line_gets_a_problem_with_its_number_and_the_others_go_on(bad: byt
         first, refused, last = await answered(api, texts("one") + bad + texts("two"))
         assert (first["line"], last["line"]) == (1, 3)
         assert (refused["line"], refused["status"]) == (2, status)
-        assert refused["title"]
+        assert refused["title"] == HTTPStatus(status).phrase
         assert refused["error"]
         assert api.requests("invalid", "ndjson") == 1
 
@@ -208,6 +214,17 @@ def test_after_a_swap_the_lines_that_follow_name_the_new_version() -> None:
         (after,) = await talk.rest()
         assert (before["model"]["version"], before["label"]) == ("1", "positive")
         assert (after["model"]["version"], after["label"]) == ("2", "negative")
+
+    run(story)
+
+
+def test_a_caller_stays_on_its_side_of_a_canary() -> None:
+    async def story(api: Api) -> None:
+        api.serve()
+        api.slots.place_beside(Challenger(Canary("8", ServingRole.CANARY, 0.5), slot("8"), Tally()))  # type: ignore[arg-type]
+        for caller in (f"caller-{number}" for number in range(20)):
+            said = await answered(api, texts("one", "two"), {"X-Canary-Key": caller})
+            assert {line["model"]["version"] for line in said} == {"8" if is_in_share("8", caller, 0.5) else "7"}
 
     run(story)
 
