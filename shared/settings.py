@@ -277,6 +277,11 @@ class ServerSettings(Section):
     max_text_chars: int = Field(50_000, ge=1, description="Characters of one text; longer gets 422.")
     queue_tokens: int = Field(65_536, ge=1, description="Waiting; beyond, 429. A request alone may be larger.")
     bulk_lines: int = Field(64, ge=1, description="Lines of one NDJSON stream in work at once.")
+    bulk_inflation: float = Field(
+        100.0,
+        ge=1,
+        description="Times its own bytes that a compressed NDJSON stream may stand for, beyond `max_body_bytes`.",
+    )
     request_timeout_seconds: float = Field(
         30.0, gt=0, description="A request that cannot be answered within it gets 503. X-Request-Timeout may lower it."
     )

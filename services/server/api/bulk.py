@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from services.server.api.asking import Asking, Stream
-from services.server.api.bodies import NDJSON, DamagedBodyError, parsed
+from services.server.api.bodies import NDJSON, DamagedBodyError, InflatedTooFarError, parsed
 from services.server.api.callers import caller_of
 from services.server.api.disconnects import ClientGoneError, gone
 from services.server.api.lines import Line, LineSplitter
@@ -23,7 +23,8 @@ from shared.settings import ServerSettings
 
 log = structlog.get_logger("bulk")
 LineId = str | int
-Chunk = bytes | DamagedBodyError | None
+LOOK_BYTES = 4096  # looked through at a stretch: lines may be empty, and whoever else is served waits meanwhile
+Chunk = bytes | DamagedBodyError | InflatedTooFarError | None
 """A piece of the body, or why there will be no more, or None at its end."""
 
 
@@ -127,10 +128,10 @@ async def _read(receive: Receive, chunks: asyncio.Queue[Chunk]) -> None:
 
     Raises: ClientGoneError once it has, which ends all work for it.
     """
-    end: DamagedBodyError | None = None
+    end: DamagedBodyError | InflatedTooFarError | None = None
     try:
         await _pass_on(receive, chunks)
-    except DamagedBodyError as error:
+    except (DamagedBodyError, InflatedTooFarError) as error:
         end = error
     await chunks.put(end)
     await gone(receive)
@@ -150,16 +151,12 @@ async def _pass_on(receive: Receive, chunks: asyncio.Queue[Chunk]) -> None:
 async def _lines(chunks: asyncio.Queue[Chunk], splitter: LineSplitter) -> AsyncIterator[Line]:
     """The lines that are not empty; the last one may say why there are no more."""
     while isinstance(chunk := await chunks.get(), bytes):
-        for line in splitter.feed(chunk):
-            if _says_something(line):
+        for begin in range(0, len(chunk), LOOK_BYTES):
+            for line in splitter.feed(chunk[begin : begin + LOOK_BYTES]):
                 yield line
+            await asyncio.sleep(0)
     if chunk is not None:
         yield splitter.broken(chunk)
         return
     for line in splitter.finish():
-        if _says_something(line):
-            yield line
-
-
-def _says_something(line: Line) -> bool:
-    return isinstance(line.content, Exception) or bool(line.content.strip())
+        yield line

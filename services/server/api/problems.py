@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.server.api.bodies import DamagedBodyError, InvalidBodyError, UnsupportedBodyError
+from services.server.api.bodies import DamagedBodyError, InflatedTooFarError, InvalidBodyError, UnsupportedBodyError
 from services.server.api.disconnects import ClientGoneError
 from services.server.api.lines import LineTooLongError
 from services.server.api.request_ids import current_request_id
@@ -104,6 +104,7 @@ ANSWERS: Mapping[type[Exception], _Answer] = {
     InvalidBodyError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, RequestOutcome.INVALID),
     UnsupportedBodyError: _Answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, RequestOutcome.INVALID),
     DamagedBodyError: _Answer(HTTPStatus.BAD_REQUEST, RequestOutcome.INVALID),
+    InflatedTooFarError: _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, RequestOutcome.INVALID),
     LineTooLongError: _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, RequestOutcome.INVALID),
     UnknownLabelError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, RequestOutcome.INVALID),
     OtherVersionError: _Answer(HTTPStatus.NOT_FOUND, RequestOutcome.INVALID),

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import hashlib
 import json
 import threading
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from services.server.api.bulk import LOOK_BYTES, Chunk, _lines
+from services.server.api.compression import PIECE_BYTES
+from services.server.api.lines import Line, LineSplitter
 from services.server.slots import Challenger
 from services.server.stickiness import is_in_share
 from services.server.tally import Tally
@@ -260,6 +264,44 @@ def test_a_stream_may_be_compressed_and_a_damaged_one_ends_with_a_problem() -> N
         assert (broken["line"], broken["status"]) == (len(whole) + 1, 400)
 
     run(story)
+
+
+def test_others_are_served_while_a_chunk_of_empty_lines_is_looked_through() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        chunks: asyncio.Queue[Chunk] = asyncio.Queue()
+        for chunk in (b"\n" * PIECE_BYTES, b"\r\n" * (PIECE_BYTES // 2), b"last", None):
+            chunks.put_nowait(chunk)
+        beside = asyncio.create_task(others())
+        found = [line async for line in _lines(chunks, LineSplitter(1000))]
+        beside.cancel()
+        assert found == [Line(PIECE_BYTES + PIECE_BYTES // 2 + 1, b"last")]
+        assert turns >= 2 * PIECE_BYTES // LOOK_BYTES
+
+    asyncio.run(story())
+
+
+def test_a_compressed_stream_that_stands_for_too_much_ends_with_a_problem() -> None:
+    async def story(api: Api) -> None:
+        api.serve()
+        coded = {"Content-Encoding": "gzip"}
+        varied = texts(*(hashlib.sha256(bytes([number])).hexdigest() for number in range(100)))
+        for sound in (texts("one") + b"\n" * 900, varied):
+            said = await answered(api, gzip.compress(sound), coded)
+            assert all("label" in line for line in said)
+        *_, broken = await answered(api, gzip.compress(b"\n" * 5_000_000), coded)
+        assert broken["status"] == 413
+        assert "10 times" in broken["detail"]
+        assert len(await answered(api, texts("one") + b"\n" * 50_000)) == 1
+
+    run(story, max_body_bytes=1000, bulk_inflation=10)
 
 
 def test_a_patience_that_is_no_number_refuses_the_stream_as_a_whole() -> None:
