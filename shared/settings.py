@@ -311,7 +311,9 @@ class ServerSettings(Section):
     tls_trusted_ca: Path | None = Field(
         None, description="PEM file that `tidemill` knows the server's certificate by. Null: the system's authorities."
     )
-    access_log_share: float = Field(0.01, ge=0, le=1, description="Of requests that are logged; every crash is.")
+    access_log_share: float = Field(
+        0.01, ge=0, le=1, description="Of requests that are logged; every crash is, and some a second of 401 and 403."
+    )
 
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> "ServerSettings":

@@ -202,8 +202,8 @@ def test_a_model_thought_too_slow_is_tried_again_as_soon_as_nothing_waits() -> N
     async def story() -> None:
         ask, model = Asked(), slot()
         async with running(ask, budget=10) as batcher:
-            slow(batcher)
-            assert await batcher.submit(model, ["a"], 0.5) == ["1:a"]
+            slow(batcher, seconds=2 * PATIENCE)
+            assert await batcher.submit(model, ["a"], PATIENCE) == ["1:a"]
 
     run(story)
 
