@@ -88,6 +88,7 @@ class Engine:
 
     def __init__(self, settings: Settings, slots: Slots, metrics: ServerMetrics, keepers: Sequence[Keep] = ()) -> None:
         self._slots, self._metrics, self._keepers = slots, metrics, list(keepers)
+        slots.when_retired(metrics.keep_versions)
         self._canary = settings.server.canary
         self._clean = prepare if settings.ingestor.mask_personal_data else normalise
         self.batcher: Batcher[Answer] = Batcher(
