@@ -277,6 +277,9 @@ class ServerSettings(Section):
     max_text_chars: int = Field(50_000, ge=1, description="Characters of one text; longer gets 422.")
     queue_tokens: int = Field(65_536, ge=1, description="Waiting; beyond, 429. A request alone may be larger.")
     bulk_lines: int = Field(64, ge=1, description="Lines of one NDJSON stream in work at once.")
+    bulk_queue_share: float = Field(
+        0.5, gt=0, le=1, description="Of `queue_tokens` that NDJSON streams may hold together; more lines wait outside."
+    )
     bulk_inflation: float = Field(
         100.0,
         ge=1,

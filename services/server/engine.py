@@ -13,6 +13,7 @@ from services.server.batcher import Batcher
 from services.server.card import Card
 from services.server.slots import Challenger, Slot, Slots
 from services.server.stickiness import is_in_share
+from services.server.waiting import Flow
 from shared.classifier.predictor import Scores
 from shared.errors import RecordError, RetryableError
 from shared.events import ServingRole, new_id
@@ -37,12 +38,14 @@ class Question:
     Attributes:
         version: No other may answer.
         caller: Who asks, the same word each time; None: the champion's whatever the canary's share.
+        flow: The stream that it is a line of.
     """
 
     texts: Sequence[str]
     timeout_seconds: float
     version: str | None = None
     caller: str | None = None
+    flow: Flow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class Engine:
             metrics,
             token_budget=settings.model.token_budget,
             queue_tokens=settings.server.queue_tokens,
+            flowing_tokens=int(settings.server.bulk_queue_share * settings.server.queue_tokens),
         )
 
     @property
@@ -165,7 +169,7 @@ class Engine:
     async def _answer(self, slot: Slot, role: ServingRole, question: Question) -> Predictions:
         """The slot must be occupied."""
         began = time.perf_counter()
-        answers = await self.batcher.submit(slot, question.texts, question.timeout_seconds)
+        answers = await self.batcher.submit(slot, question.texts, question.timeout_seconds, question.flow)
         version = slot.card.version
         items = tuple(Prediction(new_id(), version, answer, role) for answer in answers)
         self._metrics.predictions.labels(version).inc(len(items))

@@ -98,7 +98,7 @@ class BulkResponse(Response):
     media_type = NDJSON
 
     def __init__(self, bulk: Bulk, patience: float) -> None:
-        """`patience`: seconds for each line, once it is in the queue."""
+        """`patience`: seconds for each line, once it is read."""
         self.status_code, self.background = 200, None
         self.init_headers({"X-Accel-Buffering": "no"})  # nginx would hold answers back
         self._bulk, self._patience = bulk, patience

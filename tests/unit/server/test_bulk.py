@@ -206,6 +206,51 @@ def test_a_full_queue_makes_lines_wait_instead_of_failing() -> None:
     run(story, queue_tokens=8)
 
 
+def test_a_line_that_finds_no_room_while_its_patience_lasts_is_told_so() -> None:
+    gate = Gate()
+
+    async def story(api: Api) -> None:
+        api.serve(FakeModel(before=gate.hold))
+        busy = asyncio.create_task(api.predict(text="first"))
+        await gate.reached()
+        waiting = asyncio.create_task(api.predict(text="fills the queue"))
+        await settled()
+        talk = exchange(api, {"X-Request-Timeout": "0.05"})
+        talk.say(texts("one"), last=True)
+        assert await talk.status() == 200
+        (line,) = await talk.rest()
+        assert (line["status"], line["detail"]) == (503, "not answered within 0.05 s")
+        gate.open()
+        assert [(await task).status_code for task in (busy, waiting)] == [200, 200]
+        assert api.requests("timeout", "ndjson") == 1
+
+    run(story, queue_tokens=8)
+
+
+def test_a_request_is_let_in_and_answered_before_the_stream_that_came_first() -> None:
+    gate = Gate()
+
+    async def story(api: Api) -> None:
+        model = FakeModel(before=gate.hold)
+        api.serve(model)
+        busy = asyncio.create_task(api.predict(text="first"))
+        await gate.reached()
+        talk = exchange(api)
+        talk.say(texts(*(f"line {number}" for number in range(50))), last=True)
+        await settled()
+        alone = asyncio.create_task(api.predict(text="alone"))
+        await settled()
+        gate.open()
+        assert (await alone).status_code == 200
+        assert await talk.status() == 200
+        assert ["label" in line for line in await talk.rest()] == [True] * 50
+        order = [text for call in model.calls for text in call]
+        assert order.index("alone") <= 3  # behind the line whose turn it was
+        await busy
+
+    run(story, queue_tokens=100)
+
+
 def test_after_a_swap_the_lines_that_follow_name_the_new_version() -> None:
     async def story(api: Api) -> None:
         api.serve(FakeModel(certainty=0.9), card("1"))
