@@ -50,7 +50,7 @@ class _Share(Generic[Model]):
     model: Model
     texts: int
     tokens: int
-    flows: bool
+    flow: Flow | None
 
 
 class FairQueue(Generic[Asker, Model]):
@@ -80,7 +80,7 @@ class FairQueue(Generic[Asker, Model]):
             tag += size
         if flow is not None:
             flow.end = tag
-        share = self._shares[asker] = _Share(model, len(texts), sum(tokens), flow is not None)
+        share = self._shares[asker] = _Share(model, len(texts), sum(tokens), flow)
         self._count(share, share.texts, share.tokens)
 
     def _first_tag(self, flow: Flow | None) -> float:
@@ -91,6 +91,8 @@ class FairQueue(Generic[Asker, Model]):
         if (share := self._shares.pop(asker, None)) is None:
             return
         self._count(share, -share.texts, -share.tokens)
+        if share.flow is not None:
+            share.flow.end -= share.tokens  # what was not taken is not to be made up for
         # Its entries are passed over when their turn comes; cleared away once they are the most of the list.
         if len(self._order) > 2 * self._texts:
             self._order = [waiting for waiting in self._order if waiting.asker in self._shares]
@@ -138,5 +140,5 @@ class FairQueue(Generic[Asker, Model]):
 
     def _count(self, share: _Share[Model], texts: int, tokens: int) -> None:
         self._texts, self.tokens = self._texts + texts, self.tokens + tokens
-        if share.flows:
+        if share.flow is not None:
             self.flowing_tokens += tokens

@@ -153,3 +153,13 @@ def test_a_flow_that_was_alone_for_long_does_not_pay_for_it_when_others_come() -
         queue.take(100)
         batches += 1
     assert batches <= 1 + OVERTAKEN_AT_MOST + 1
+
+
+def test_a_flow_does_not_pay_for_lines_that_were_given_up() -> None:
+    queue, flow = Queue(), Flow()
+    for number in range(1000):
+        queue.add(f"late-{number}", "model", ["line"], [10], flow)
+        queue.drop(f"late-{number}")
+    for name, within in (("line", flow), ("newcomer", None)):
+        queue.add(name, "model", ["text"], [10], within)
+    assert [waiting.asker for waiting in queue.take(20)] == ["line", "newcomer"]
