@@ -1,10 +1,10 @@
 """Every Prometheus metric of Tidemill, declared once: name, unit, help, labels.
 
 Each service makes the groups that it needs with its own registry. Labels come from closed sets, and every such series
-starts at 0, so that the first event is a rise.
+starts at 0, so that the first event is a rise. Of model versions, which never end, a server keeps the latest.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from itertools import product
 
@@ -126,6 +126,15 @@ def _start_at_zero(metric: Counter, *labels: Iterable[StrEnum]) -> Counter:
     for values in product(*labels):
         metric.labels(*(value.value for value in values))
     return metric
+
+
+def _keep(metric: Counter | Histogram, versions: Collection[str]) -> None:
+    """Removes the series of other versions. `version` is the first label; `role` may be another."""
+    labels = [sample.labels for family in metric.collect() for sample in family.samples]
+    series = {tuple(each[name] for name in ("version", "role") if name in each) for each in labels}
+    for version, *role in series:
+        if version not in versions:
+            metric.remove(version, *role)
 
 
 class ServiceMetrics:
@@ -485,7 +494,7 @@ class CanaryMetrics:
         )
         self._compared_seconds = Counter(
             "tidemill_canary_compared_seconds_total",
-            "That each took for these. Ratio: latency of challenger by champion.",
+            "That each took for these; role: the challenger's, or champion. Ratio: latency of challenger by champion.",
             ["version", "role"],
             registry=registry,
         )
@@ -500,14 +509,28 @@ class CanaryMetrics:
         self._failures.labels(version, role.value).inc()
 
     def compared(
-        self, version: str, *, agrees: bool, difference: float, seconds: float, champion_seconds: float
+        self,
+        version: str,
+        role: ServingRole,
+        *,
+        agrees: bool,
+        difference: float,
+        seconds: float,
+        champion_seconds: float,
     ) -> None:
-        """One text was answered by both. Args: version: the challenger's."""
+        """One text was answered by both. Args: version, role: the challenger's."""
         self._compared.labels(version).inc()
         self._disagreements.labels(version).inc(not agrees)
         self._difference.labels(version).inc(difference)
-        self._compared_seconds.labels(version, ServingRole.SHADOW.value).inc(seconds)
+        self._compared_seconds.labels(version, role.value).inc(seconds)
         self._compared_seconds.labels(version, ServingRole.CHAMPION.value).inc(champion_seconds)
+
+    def keep(self, versions: Collection[str]) -> None:
+        """Removes the series of all other versions."""
+        of_answers = (self._answers, self._seconds, self._failures)
+        of_pairs = (self._compared, self._disagreements, self._difference, self._compared_seconds)
+        for metric in (*of_answers, *of_pairs):
+            _keep(metric, versions)
 
 
 class ServerMetrics:
@@ -595,6 +618,11 @@ class ServerMetrics:
             registry=registry,
         )
         self.feedback = Counter("tidemill_feedback_total", "Labels received for served predictions.", registry=registry)
+
+    def keep_versions(self, versions: Collection[str]) -> None:
+        """Removes the series of all other versions: else each that ever served would be scraped until a restart."""
+        _keep(self.predictions, versions)
+        self.canary.keep(versions)
 
     def request_ended(self, protocol: InferenceProtocol, outcome: RequestOutcome, seconds: float) -> None:
         """Counts a prediction request, and times it if it was answered."""

@@ -277,6 +277,14 @@ class ServerSettings(Section):
     max_text_chars: int = Field(50_000, ge=1, description="Characters of one text; longer gets 422.")
     queue_tokens: int = Field(65_536, ge=1, description="Waiting; beyond, 429. A request alone may be larger.")
     bulk_lines: int = Field(64, ge=1, description="Lines of one NDJSON stream in work at once.")
+    bulk_queue_share: float = Field(
+        0.5, gt=0, le=1, description="Of `queue_tokens` that NDJSON streams may hold together; more lines wait outside."
+    )
+    bulk_inflation: float = Field(
+        100.0,
+        ge=1,
+        description="Times its own bytes that a compressed NDJSON stream may stand for, beyond `max_body_bytes`.",
+    )
     request_timeout_seconds: float = Field(
         30.0, gt=0, description="A request that cannot be answered within it gets 503. X-Request-Timeout may lower it."
     )
@@ -306,7 +314,9 @@ class ServerSettings(Section):
     tls_trusted_ca: Path | None = Field(
         None, description="PEM file that `tidemill` knows the server's certificate by. Null: the system's authorities."
     )
-    access_log_share: float = Field(0.01, ge=0, le=1, description="Of requests that are logged; every crash is.")
+    access_log_share: float = Field(
+        0.01, ge=0, le=1, description="Of requests that are logged; every crash is, and some a second of 401 and 403."
+    )
 
     @model_validator(mode="after")
     def _certificate_has_its_key(self) -> "ServerSettings":

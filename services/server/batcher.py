@@ -3,7 +3,8 @@
 The queue has one owner, the event loop; the model runs in one worker thread, tokenizer and text cleaning included, so
 the loop goes on accepting while torch computes. A batch is for one model, so a request is answered whole by the
 version that it met at the door, also while another takes over. How long batches take is learned, so that a request
-that cannot be answered in time is told at once, and nothing is computed for it.
+that cannot be answered in time is told at once, and nothing is computed for it. The lines of a stream, a flow, wait
+for their turn until their time is up.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ import structlog
 
 from services.server.latency import LatencyModel
 from services.server.slots import Slot
-from services.server.waiting import FairQueue, Waiting
+from services.server.waiting import FairQueue, Flow, Waiting
 from shared.errors import RetryableError
 from shared.metrics import ServerMetrics
 
@@ -53,7 +54,7 @@ class _Request(Generic[Answer]):
     slot: Slot
     future: asyncio.Future[list[Answer]]
     texts: int
-    deadline: float
+    deadline: float  # by which it must be computed to be worth it
     answers: dict[int, Answer] = field(default_factory=dict)
 
     def deliver(self, place: int, answer: Answer) -> None:
@@ -78,10 +79,15 @@ Batch = list[Waiting[_Request[Answer]]]
 class Batcher(Generic[Answer]):
     """Gives waiting texts to the model, and the answers to those who wait."""
 
-    def __init__(self, ask: Ask[Answer], metrics: ServerMetrics, *, token_budget: int, queue_tokens: int) -> None:
-        """`ask` runs in the worker thread and answers one batch for one model, in order."""
+    def __init__(
+        self, ask: Ask[Answer], metrics: ServerMetrics, *, token_budget: int, queue_tokens: int, flowing_tokens: int
+    ) -> None:
+        """`ask` runs in the worker thread and answers one batch for one model, in order.
+
+        Of `queue_tokens`, which may wait, `flowing_tokens` may be of flows.
+        """
         self._ask, self._metrics = ask, metrics
-        self._budget, self._limit = token_budget, queue_tokens
+        self._budget, self._limit, self._flowing_limit = token_budget, queue_tokens, flowing_tokens
         self._queue: FairQueue[_Request[Answer], Slot] = FairQueue()
         self._latency = LatencyModel()
         self._arrived = asyncio.Event()
@@ -102,14 +108,16 @@ class Batcher(Generic[Answer]):
         """Runs something short in the model's thread; batches wait for it. Ask `is_idle` first."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, call)
 
-    async def submit(self, slot: Slot, texts: Sequence[str], timeout_seconds: float) -> list[Answer]:
+    async def submit(
+        self, slot: Slot, texts: Sequence[str], timeout_seconds: float, flow: Flow | None = None
+    ) -> list[Answer]:
         """Answers in the order of the texts, all by this slot's model. Cancelled, it costs no further computing.
 
         Raises:
             OverloadedError: More tokens would wait than may.
-            TooLateError: It cannot be answered in time, or was not.
+            TooLateError: It cannot be answered in time, or was not; of a flow only: it was not.
         """
-        request = self._enqueue(slot, texts, timeout_seconds)
+        request = self._enqueue(slot, texts, timeout_seconds, flow)
         try:
             async with asyncio.timeout(timeout_seconds):
                 return await request.future
@@ -127,13 +135,18 @@ class Batcher(Generic[Answer]):
             return error
         return None
 
-    def _enqueue(self, slot: Slot, texts: Sequence[str], timeout_seconds: float) -> _Request[Answer]:
+    def _enqueue(self, slot: Slot, texts: Sequence[str], timeout_seconds: float, flow: Flow | None) -> _Request[Answer]:
         tokens = [estimated_tokens(text, slot.model.window) for text in texts]
         self._refuse_if_full(sum(tokens))
-        self._refuse_if_late(tokens, timeout_seconds)
+        if flow is None:
+            self._refuse_if_late(tokens, timeout_seconds)
+            deadline = time.monotonic() + timeout_seconds
+        else:
+            self._refuse_if_flows_are_many(sum(tokens))
+            deadline = math.inf  # a guess is no reason to give a line up: only its time is
         future: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        request = _Request(slot, future, len(texts), time.monotonic() + timeout_seconds)
-        self._queue.add(request, slot, texts, tokens)
+        request = _Request(slot, future, len(texts), deadline)
+        self._queue.add(request, slot, texts, tokens, flow)
         self._show()
         self._arrived.set()
         return request
@@ -144,6 +157,15 @@ class Batcher(Generic[Answer]):
             raise OverloadedError(
                 f"some {self._queue.tokens} tokens are waiting, {self._limit} may; ask again in a moment",
                 self._wait(self._queue.tokens + tokens - self._limit),
+            )
+
+    def _refuse_if_flows_are_many(self, tokens: int) -> None:
+        """Else streams would fill the queue, and everybody else be refused."""
+        waiting = self._queue.flowing_tokens
+        if waiting and waiting + tokens > self._flowing_limit:
+            raise OverloadedError(
+                f"some {waiting} tokens of streams are waiting, {self._flowing_limit} may; ask again in a moment",
+                self._wait(waiting + tokens - self._flowing_limit),
             )
 
     def _refuse_if_late(self, tokens: Sequence[int], timeout_seconds: float) -> None:

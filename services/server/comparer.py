@@ -91,6 +91,7 @@ class Comparer:
         challenger.tally.paired(pair)
         self._metrics.compared(
             challenger.canary.version,
+            challenger.canary.role,
             agrees=pair.agrees,
             difference=pair.difference,
             seconds=pair.seconds,

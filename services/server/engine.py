@@ -13,6 +13,7 @@ from services.server.batcher import Batcher
 from services.server.card import Card
 from services.server.slots import Challenger, Slot, Slots
 from services.server.stickiness import is_in_share
+from services.server.waiting import Flow
 from shared.classifier.predictor import Scores
 from shared.errors import RecordError, RetryableError
 from shared.events import ServingRole, new_id
@@ -24,6 +25,11 @@ from shared.text import normalise, prepare
 class OtherVersionError(RecordError):
     """The version asked for does not serve here."""
 
+    @classmethod
+    def of(cls, versions: Sequence[str]) -> "OtherVersionError":
+        """Args: versions: those that may be asked for."""
+        return cls(f"that version does not serve; to be asked for: {' and '.join(versions)}")
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -32,12 +38,14 @@ class Question:
     Attributes:
         version: No other may answer.
         caller: Who asks, the same word each time; None: the champion's whatever the canary's share.
+        flow: The stream that it is a line of.
     """
 
     texts: Sequence[str]
     timeout_seconds: float
     version: str | None = None
     caller: str | None = None
+    flow: Flow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,7 @@ class Engine:
 
     def __init__(self, settings: Settings, slots: Slots, metrics: ServerMetrics, keepers: Sequence[Keep] = ()) -> None:
         self._slots, self._metrics, self._keepers = slots, metrics, list(keepers)
+        slots.when_retired(metrics.keep_versions)
         self._canary = settings.server.canary
         self._clean = prepare if settings.ingestor.mask_personal_data else normalise
         self.batcher: Batcher[Answer] = Batcher(
@@ -90,7 +99,13 @@ class Engine:
             metrics,
             token_budget=settings.model.token_budget,
             queue_tokens=settings.server.queue_tokens,
+            flowing_tokens=int(settings.server.bulk_queue_share * settings.server.queue_tokens),
         )
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """As `Slots.versions`."""
+        return self._slots.versions
 
     def also_tell(self, keep: Keep) -> None:
         """One more who takes note of answers given."""
@@ -128,7 +143,7 @@ class Engine:
     async def _by_champion(self, question: Question) -> Predictions:
         with self._slots.use() as slot:
             if question.version not in (None, slot.card.version):
-                raise OtherVersionError(f"version {question.version} does not serve; {slot.card.version} does")
+                raise OtherVersionError.of(self.versions)
             return await self._answer(slot, ServingRole.CHAMPION, question)
 
     async def _by_challenger(self, challenger: Challenger, question: Question) -> Predictions:
@@ -154,7 +169,7 @@ class Engine:
     async def _answer(self, slot: Slot, role: ServingRole, question: Question) -> Predictions:
         """The slot must be occupied."""
         began = time.perf_counter()
-        answers = await self.batcher.submit(slot, question.texts, question.timeout_seconds)
+        answers = await self.batcher.submit(slot, question.texts, question.timeout_seconds, question.flow)
         version = slot.card.version
         items = tuple(Prediction(new_id(), version, answer, role) for answer in answers)
         self._metrics.predictions.labels(version).inc(len(items))

@@ -33,9 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(settings: Settings) -> ExitCode:
     server = settings.server
-    with closing(listen_on(server.host, server.port, "server.port")) as listener:
-        if server.workers > 1:
-            return Workers(server.workers, listener, server.drain_seconds).run()
+    listener = listen_on(server.host, server.port, "server.port")
+    if server.workers > 1:
+        return Workers(server.workers, listener, server.drain_seconds).run()
+    with closing(listener):
         from services.server.app import serve  # torch and its kin: seconds and memory that a parent of workers saves
 
         return serve(settings, [listener], server.replica_id)

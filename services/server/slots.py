@@ -7,7 +7,7 @@ never meets a model that is being let go.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -103,6 +103,12 @@ class Slots:
     def __init__(self) -> None:
         self._current: Slot | None = None
         self._challenger: Challenger | None = None
+        self._previous: str | None = None
+        self._keep: Callable[[Collection[str]], None] = lambda versions: None
+
+    def when_retired(self, keep: Callable[[Collection[str]], None]) -> None:
+        """Who is told, when a model is let go, which versions still matter: those here, and the champion before."""
+        self._keep = keep
 
     @property
     def current(self) -> Slot | None:
@@ -113,6 +119,14 @@ class Slots:
     def challenger(self) -> Challenger | None:
         """The model beside it."""
         return self._challenger
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Those that answer whoever asks for one by its name: the champion's, then its challenger's."""
+        if self._current is None:
+            return ()
+        beside = (self._challenger.canary.version,) if self._challenger is not None else ()
+        return (self._current.card.version, *beside)
 
     @contextmanager
     def use(self) -> Iterator[Slot]:
@@ -130,6 +144,8 @@ class Slots:
     def switch(self, candidate: Slot) -> Slot | None:
         """Every request from now on gets the candidate. Returns the retired model, which still answers its own."""
         retired, self._current = self._current, candidate
+        if retired is not None and retired.card.version != candidate.card.version:
+            self._previous = retired.card.version
         if self._challenger is not None and self._challenger.slot is candidate:
             self._challenger = None
         return retired
@@ -145,6 +161,11 @@ class Slots:
             return False
         self._current = better
         return True
+
+    async def retire(self, retired: Slot) -> None:
+        """Lets a retired model go once its last request has ended."""
+        await drain(retired)
+        self._keep({*self.versions} | ({self._previous} if self._previous is not None else set()))
 
 
 async def drain(retired: Slot) -> None:
@@ -181,8 +202,8 @@ class Stage:
         return asyncio.run_coroutine_threadsafe(on_the_loop(), self._loop).result()
 
     def drain(self, retired: Slot) -> None:
-        """As `drain`; requests end by their own time limit, so this does."""
-        asyncio.run_coroutine_threadsafe(drain(retired), self._loop).result()
+        """As `Slots.retire`; requests end by their own time limit, so this does."""
+        asyncio.run_coroutine_threadsafe(self._slots.retire(retired), self._loop).result()
 
     def _on_the_loop(self, call: Callable[[], Slot | None]) -> Slot | None:
         async def called() -> Slot | None:

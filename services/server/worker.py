@@ -33,7 +33,7 @@ class Worker:
         """A replica of its own name, with its share of cores and GPUs unless the settings say otherwise."""
         server, model = settings.server, settings.model
         share = {
-            "threads": model.threads or max(1, (os.cpu_count() or 1) // self.count),
+            "threads": model.threads or max(1, cores() // self.count),
             "device": f"cuda:{self.number % gpus}" if model.device == "auto" and gpus else model.device,
         }
         return settings.model_copy(
@@ -42,3 +42,8 @@ class Worker:
                 "model": model.model_copy(update=share),
             }
         )
+
+
+def cores() -> int:
+    """That this process may run on: a container or `taskset` may leave it fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -28,13 +28,14 @@ PYTHON_MODULE = (sys.executable, "-m", "services.server")
 
 
 class Workers:
-    """The processes, from `run` until it returns."""
+    """The processes, from `run` until it returns, and this process's hold on the socket that they accept from."""
 
     def __init__(
         self, count: int, listener: socket.socket, drain_seconds: float, command: Sequence[str] = PYTHON_MODULE
     ) -> None:
+        """`listener` is owned from here on: it is closed as soon as the workers are asked to drain."""
         self._stopping = threading.Event()
-        self._drain_seconds = drain_seconds
+        self._listener, self._drain_seconds = listener, drain_seconds
         self._seats = [_Seat(Worker(number, count, listener.fileno(), os.getpid()), command) for number in range(count)]
 
     def run(self) -> ExitCode:
@@ -56,6 +57,8 @@ class Workers:
         self._stopping.set()
 
     def _drain(self) -> None:
+        # While anybody holds the socket the kernel takes connections, which no worker would serve any more.
+        self._listener.close()
         deadline = time.monotonic() + self._drain_seconds + MARGIN_SECONDS
         for seat in self._seats:
             seat.terminate()
@@ -82,16 +85,25 @@ class _Seat:
         return code
 
     def _start(self) -> None:
-        # In a session of its own: a Ctrl-C is for the parent, who passes it on once.
-        self._process = subprocess.Popen(
-            [*self._command, *self._worker.arguments()], pass_fds=[self._worker.listener], start_new_session=True
-        )
         self._began = time.monotonic()
-        log.info("worker_started", worker=self._worker.number, pid=self._process.pid)
+        try:
+            # In a session of its own: a Ctrl-C is for the parent, who passes it on once.
+            self._process = subprocess.Popen(
+                [*self._command, *self._worker.arguments()], pass_fds=[self._worker.listener], start_new_session=True
+            )
+        except OSError as error:  # no memory or no process left: the others serve on
+            log.error("worker_not_started", worker=self._worker.number, error=str(error))
+            self._wait()
+        else:
+            log.info("worker_started", worker=self._worker.number, pid=self._process.pid)
 
     def _ended(self, code: int) -> None:
         log.error("worker_ended", worker=self._worker.number, exit_code=code)
-        now, self._process = time.monotonic(), None
+        self._process = None
+        self._wait()
+
+    def _wait(self) -> None:
+        now = time.monotonic()
         calm = now - self._began > CALM_SECONDS
         self._wait_seconds = FIRST_WAIT_SECONDS if calm else min(2 * self._wait_seconds, LONGEST_WAIT_SECONDS)
         self._not_before = now + self._wait_seconds

@@ -12,7 +12,7 @@ from services.server.api.admin import admin_routes
 from services.server.api.admission import Admission
 from services.server.api.asking import Asking
 from services.server.api.bulk import Bulk
-from services.server.api.compression import Inflated
+from services.server.api.compression import Growth, Inflated
 from services.server.api.docs import docs_page
 from services.server.api.doors import Doors, Guarded
 from services.server.api.feedback import feedback_routes
@@ -45,7 +45,7 @@ def build_api(parts: Parts, lifespan: Callable[[FastAPI], AbstractAsyncContextMa
     )
     # The first added is the innermost.
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(Inflated)
+    app.add_middleware(Inflated, most=Growth(settings.max_body_bytes, settings.bulk_inflation))
     asking = Asking(parts.engine, settings)
     app.add_middleware(Admission, asking=asking)
     app.add_middleware(Measured, metrics=parts.metrics)

@@ -1,7 +1,9 @@
 """The one way from a request to answers, under every protocol: limits, patience, and nobody asked for who hung up."""
 
 import asyncio
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from math import isfinite
 from random import uniform
 
@@ -13,14 +15,30 @@ from services.server.api.access_log import note_answers
 from services.server.api.callers import caller_of
 from services.server.api.disconnects import unless_gone
 from services.server.api.problems import InvalidRequestError
-from services.server.batcher import BusyError, OverloadedError
+from services.server.batcher import BusyError, TooLateError
 from services.server.engine import Engine, Predictions, Question
+from services.server.waiting import Flow
 from shared.settings import ServerSettings
 
 # Of a stream's texts, between tries to get into a full queue: a batch takes tens of milliseconds, a crowd seconds.
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
 TIMEOUT_HEADER = "X-Request-Timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What the lines of one stream have in common.
+
+    Attributes:
+        patience: Seconds for each line, from when it was read to its answer.
+        caller: Who sends it; None: nothing is known.
+        flow: Their place in the queue.
+    """
+
+    patience: float
+    caller: str | None
+    flow: Flow = field(default_factory=Flow)
 
 
 class Asking:
@@ -44,20 +62,24 @@ class Asking:
         note_answers(request, answers)
         return answers
 
-    async def ask_in_turn(self, text: str, patience: float) -> Predictions:
-        """As `ask`, for one text of a stream: while too much is waiting, it waits, too.
+    async def ask_in_turn(self, text: str, stream: Stream) -> Predictions:
+        """As `ask`, for one text of a stream: while too much is waiting, it waits, too, until its patience ends.
 
         Whether the client is still there is for the stream to notice.
         Raises: As `ask`, but for OverloadedError and ClientGoneError.
         """
         self.check([text])
-        pause = FIRST_PAUSE_SECONDS
+        until, pause = time.monotonic() + stream.patience, FIRST_PAUSE_SECONDS
         while True:
+            left = until - time.monotonic()
             try:
-                return await self._engine.predict(Question([text], patience))
-            except OverloadedError:
-                await asyncio.sleep(uniform(pause / 2, pause))
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+                return await self._engine.predict(Question([text], left, caller=stream.caller, flow=stream.flow))
+            except BusyError as error:
+                if isinstance(error, TooLateError) or left <= 0:
+                    message = f"not answered within {stream.patience:g} s"
+                    raise TooLateError(message, error.retry_after_seconds) from None
+            await asyncio.sleep(min(left, uniform(pause / 2, pause)))
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def refusal(self, scope: Scope) -> BusyError | None:
         """Why even one short text would be refused now; None if it would not be, or the request has other faults."""

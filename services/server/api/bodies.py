@@ -32,6 +32,10 @@ class DamagedBodyError(Exception):
         super().__init__("the body is damaged: it is not what its Content-Encoding says")
 
 
+class InflatedTooFarError(Exception):
+    """The body stands for too many times its own bytes."""
+
+
 class UnsupportedBodyError(Exception):
     """The body is of a kind that this address does not take."""
 

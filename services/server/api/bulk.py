@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 
 import structlog
 from pydantic import BaseModel, Field
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from services.server.api.asking import Asking
-from services.server.api.bodies import NDJSON, DamagedBodyError, parsed
+from services.server.api.asking import Asking, Stream
+from services.server.api.bodies import NDJSON, DamagedBodyError, InflatedTooFarError, parsed
+from services.server.api.callers import caller_of
 from services.server.api.disconnects import ClientGoneError, gone
 from services.server.api.lines import Line, LineSplitter
 from services.server.api.models import Body, ModelName, PredictedText, Text
@@ -21,7 +23,8 @@ from shared.settings import ServerSettings
 
 log = structlog.get_logger("bulk")
 LineId = str | int
-Chunk = bytes | DamagedBodyError | None
+LOOK_BYTES = 4096  # looked through at a stretch: lines may be empty, and whoever else is served waits meanwhile
+Chunk = bytes | DamagedBodyError | InflatedTooFarError | None
 """A piece of the body, or why there will be no more, or None at its end."""
 
 
@@ -56,18 +59,18 @@ class Bulk:
         self._asking, self._model_name, self._metrics = asking, model_name, metrics
         self.most_in_work, self.max_line_bytes = limits.bulk_lines, limits.max_body_bytes
 
-    async def answer(self, line: Line, patience: float) -> bytes:
+    async def answer(self, line: Line, stream: Stream) -> bytes:
         """The answer's line. A line that cannot be answered gets its problem, and the others go on."""
         began = time.perf_counter()
-        said, outcome = await self._said(line, patience)
+        said, outcome = await self._said(line, stream)
         self._metrics.request_ended(InferenceProtocol.NDJSON, outcome, time.perf_counter() - began)
         return said.model_dump_json(exclude_none=True).encode() + b"\n"
 
-    async def _said(self, line: Line, patience: float) -> tuple[BaseModel, RequestOutcome]:
+    async def _said(self, line: Line, stream: Stream) -> tuple[BaseModel, RequestOutcome]:
         asked = None
         try:
             asked = _asked(line)
-            answered = await self._asking.ask_in_turn(asked.text, patience)
+            answered = await self._asking.ask_in_turn(asked.text, stream)
         except Exception as error:
             return _refusal(LineName(line=line.number, id=asked and asked.id), error)
         (item,) = answered.items
@@ -95,18 +98,18 @@ class BulkResponse(Response):
     media_type = NDJSON
 
     def __init__(self, bulk: Bulk, patience: float) -> None:
-        """`patience`: seconds for each line, once it is in the queue."""
+        """`patience`: seconds for each line, once it is read."""
         self.status_code, self.background = 200, None
         self.init_headers({"X-Accel-Buffering": "no"})  # nginx would hold answers back
         self._bulk, self._patience = bulk, patience
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await self._answer(receive, send)
+            await self._answer(Stream(self._patience, caller_of(Request(scope))), receive, send)
         except* ClientGoneError:
             scope.setdefault("state", {})["outcome"] = RequestOutcome.ABANDONED
 
-    async def _answer(self, receive: Receive, send: Send) -> None:
+    async def _answer(self, stream: Stream, receive: Receive, send: Send) -> None:
         async def write(line: bytes) -> None:
             await send({"type": "http.response.body", "body": line, "more_body": True})
 
@@ -115,7 +118,7 @@ class BulkResponse(Response):
         async with asyncio.TaskGroup() as work:
             reading = work.create_task(_read(receive, chunks))
             lines = _lines(chunks, LineSplitter(self._bulk.max_line_bytes))
-            await relay(lines, lambda line: self._bulk.answer(line, self._patience), write, self._bulk.most_in_work)
+            await relay(lines, lambda line: self._bulk.answer(line, stream), write, self._bulk.most_in_work)
             reading.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
@@ -125,10 +128,10 @@ async def _read(receive: Receive, chunks: asyncio.Queue[Chunk]) -> None:
 
     Raises: ClientGoneError once it has, which ends all work for it.
     """
-    end: DamagedBodyError | None = None
+    end: DamagedBodyError | InflatedTooFarError | None = None
     try:
         await _pass_on(receive, chunks)
-    except DamagedBodyError as error:
+    except (DamagedBodyError, InflatedTooFarError) as error:
         end = error
     await chunks.put(end)
     await gone(receive)
@@ -148,16 +151,12 @@ async def _pass_on(receive: Receive, chunks: asyncio.Queue[Chunk]) -> None:
 async def _lines(chunks: asyncio.Queue[Chunk], splitter: LineSplitter) -> AsyncIterator[Line]:
     """The lines that are not empty; the last one may say why there are no more."""
     while isinstance(chunk := await chunks.get(), bytes):
-        for line in splitter.feed(chunk):
-            if _says_something(line):
+        for begin in range(0, len(chunk), LOOK_BYTES):
+            for line in splitter.feed(chunk[begin : begin + LOOK_BYTES]):
                 yield line
+            await asyncio.sleep(0)
     if chunk is not None:
         yield splitter.broken(chunk)
         return
     for line in splitter.finish():
-        if _says_something(line):
-            yield line
-
-
-def _says_something(line: Line) -> bool:
-    return isinstance(line.content, Exception) or bool(line.content.strip())
+        yield line

@@ -4,13 +4,16 @@ import gzip
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http import HTTPStatus
+from math import inf
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.server.api.bodies import DamagedBodyError
+from services.server.api.bodies import DamagedBodyError, InflatedTooFarError
 from services.server.api.problems import problem
+from services.server.api.protocols import is_bulk
 
 CODINGS = ("gzip", "deflate")
 PIECE_BYTES = 64 * 1024  # inflated at once: a small body may stand for gigabytes, and none of it is kept
@@ -21,11 +24,30 @@ LEAST_BYTES = 1024  # below it, compression costs more than it saves
 _ENCODED = (b"content-encoding", b"content-length")  # headers that are not true of the inflated body
 
 
-class Inflated:
-    """Gives the application plain bodies, whatever the client sent, in small pieces; a limit within bounds them."""
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """How many bytes a body may stand for: `free_bytes` of any, or `times` its own."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    free_bytes: int = 0
+    times: float = inf
+
+    def check(self, packed: int, plain: int) -> None:
+        """Raises InflatedTooFarError if so many bytes may not stand for so many."""
+        if plain > max(self.free_bytes, self.times * packed):
+            raise InflatedTooFarError(
+                f"beyond {self.free_bytes} bytes a compressed stream may inflate to {self.times:g} times its own; "
+                "send it in parts, or less compressed"
+            )
+
+
+class Inflated:
+    """Gives the application plain bodies, whatever the client sent, in small pieces; a limit within bounds them.
+
+    It does not bound a bulk stream; so here a stream may only stand for so many times its own bytes.
+    """
+
+    def __init__(self, app: ASGIApp, most: Growth) -> None:
+        self._app, self._most_of_bulk = app, most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         coding = Headers(scope=scope).get("content-encoding", "identity").lower() if scope["type"] == "http" else ""
@@ -33,7 +55,8 @@ class Inflated:
             await self._app(scope, receive, send)
         elif coding in CODINGS:
             scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in _ENCODED]
-            await self._app(scope, InflatedBody(receive), send)
+            most = self._most_of_bulk if is_bulk(scope) else Growth()
+            await self._app(scope, InflatedBody(receive, most), send)
         else:
             headers = {"Accept-Encoding": ", ".join(CODINGS)}
             detail = f"a body may be encoded as {' or '.join(CODINGS)}, or not at all"
@@ -43,15 +66,18 @@ class Inflated:
 class InflatedBody:
     """Receives the same request with its body inflated."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive, self._inflator = receive, Inflator()
+    def __init__(self, receive: Receive, most: Growth) -> None:
+        self._receive, self._inflator, self._most = receive, Inflator(), most
+        self._packed_bytes = self._plain_bytes = 0
         self._pieces: Iterator[bytes] = iter(())
         self._more, self._ended = True, False
 
     async def __call__(self) -> Message:
         """The next message.
 
-        Raises: DamagedBodyError if the body is no such encoding, or ends too early.
+        Raises:
+            DamagedBodyError: The body is no such encoding, or ends too early.
+            InflatedTooFarError: It stands for more bytes than it may.
         """
         while not self._ended:
             if (part := self._next_part()) is not None:
@@ -60,18 +86,22 @@ class InflatedBody:
             if message["type"] != "http.request":
                 return message
             self._more = message.get("more_body", False)
-            self._pieces = self._inflator.pieces(message.get("body", b""))
+            body = message.get("body", b"")
+            self._packed_bytes += len(body)
+            self._pieces = self._inflator.pieces(body)
         return await self._receive()
 
     def _next_part(self) -> Message | None:
         """What can be told without receiving more."""
         try:
             if (piece := next(self._pieces, None)) is not None:
+                self._plain_bytes += len(piece)
+                self._most.check(self._packed_bytes, self._plain_bytes)
                 return {"type": "http.request", "body": piece, "more_body": True}
             if self._more:
                 return None
             self._inflator.finish()
-        except DamagedBodyError:
+        except (DamagedBodyError, InflatedTooFarError):
             self._ended = True  # whatever else comes is no part of the body
             raise
         self._ended = True

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from services.server.api.headers import header, size_of
 from services.server.api.problems import CLOSE, problem
 from services.server.api.protocols import is_bulk, protocol_of
 from shared.metrics import InferenceProtocol, RequestOutcome, ServerMetrics
@@ -45,8 +46,9 @@ class BodyLimit:
 
 
 def _declared_length(scope: Scope) -> int:
-    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
-    return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+    """0: the body tells by itself."""
+    declared = header(scope, b"content-length")
+    return (size_of(declared.decode("latin-1")) or 0) if declared is not None else 0
 
 
 class Measured:

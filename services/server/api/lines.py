@@ -1,4 +1,4 @@
-"""Lines out of bytes that come in pieces, with a bound on each."""
+"""Lines out of bytes that come in pieces, with a bound on each. Of empty lines nothing is made but a number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ class LineTooLongError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line without its end, or why there is none. `number` counts from 1."""
+    """One line without its end, or why there is none. `number` counts from 1, empty lines included."""
 
     number: int
     content: bytes | Exception
@@ -24,17 +24,16 @@ class LineSplitter:
         self._begun, self._too_long, self._number = bytearray(), False, 0
 
     def feed(self, piece: bytes) -> Iterator[Line]:
-        """The lines that end within this piece."""
+        """The lines that end within this piece and say something."""
         *ends, rest = piece.split(b"\n")
         for end in ends:
             self._add(end)
-            yield self._end()
+            yield from self._end()
         self._add(rest)
 
     def finish(self) -> Iterator[Line]:
-        """The last line, if nothing ended it."""
-        if self._begun or self._too_long:
-            yield self._end()
+        """The last line, if nothing ended it and it says something."""
+        yield from self._end()
 
     def broken(self, error: Exception) -> Line:
         """In place of the line in which reading failed."""
@@ -47,11 +46,14 @@ class LineSplitter:
         else:
             self._begun += part
 
-    def _end(self) -> Line:
-        content = self._refusal() if self._too_long else bytes(self._begun)
+    def _end(self) -> Iterator[Line]:
+        self._number += 1
+        if self._too_long:
+            yield Line(self._number, self._refusal())
+        elif self._begun and (content := bytes(self._begun)).strip():
+            yield Line(self._number, content)
         self._begun.clear()
-        self._too_long, self._number = False, self._number + 1
-        return Line(self._number, content)
+        self._too_long = False
 
     def _refusal(self) -> LineTooLongError:
         return LineTooLongError(f"a line may have {self._max_bytes} bytes; shorten its text")

@@ -31,7 +31,7 @@ from services.server.api.protocols import MODEL_PATH, VERSION_PATH
 from services.server.api.tensors import INPUT, OUTPUTS, InferRequest, InferResponse, answered, asked_of, outputs_of
 from services.server.engine import OtherVersionError
 from services.server.slots import NoModelError
-from services.server.status import NO_MODEL, Status
+from services.server.status import NO_MODEL
 
 JSON_LENGTH = "Inference-Header-Content-Length"
 PLATFORM = "tidemill"
@@ -69,7 +69,7 @@ class TensorMetadata(BaseModel):
 
 
 class ModelMetadata(BaseModel):
-    """The model. `versions`: the one that serves."""
+    """The model. `versions`: those that answer, the champion first, then a challenger beside it."""
 
     name: str
     versions: list[str]
@@ -90,7 +90,7 @@ def open_inference_routes(asking: Asking, parts: Parts) -> APIRouter:
     router = APIRouter()
     stream = parts.settings.stream
     _add_health(router, parts)
-    _add_metadata(router, _Model(stream.registered_model, stream.labels, parts.status))
+    _add_metadata(router, _Model(stream.registered_model, stream.labels, parts))
     _add_inference(router, asking, stream.registered_model)
     return router
 
@@ -132,24 +132,23 @@ class _Model:
 
     name: str
     labels: Sequence[str]
-    status: Status
+    parts: Parts
 
     def check(self, name: str, version: str | None = None) -> None:
-        """Raises UnknownModelError, NoModelError or OtherVersionError unless just this is what serves."""
+        """Raises UnknownModelError, NoModelError or OtherVersionError unless just this would answer."""
         check_name(name, self.name)
-        now = self.status.now
-        if now.serving is None:
-            raise NoModelError(now.reason or NO_MODEL)
-        if version not in (None, now.serving.version):
-            raise OtherVersionError(f"that version does not serve; version {now.serving.version} does")
+        versions = self.parts.engine.versions
+        if not versions:
+            raise NoModelError(self.parts.status.now.reason or NO_MODEL)
+        if version is not None and version not in versions:
+            raise OtherVersionError.of(versions)
 
     def metadata(self) -> ModelMetadata:
         """Names, types and shapes of its tensors."""
-        serving = self.status.now.serving
         outputs = [(output.name, output.datatype, output.shape(-1, len(self.labels))) for output in OUTPUTS.values()]
         return ModelMetadata(
             name=self.name,
-            versions=[serving.version] if serving else [],
+            versions=list(self.parts.engine.versions),
             platform=PLATFORM,
             inputs=[TensorMetadata(name=INPUT, datatype="BYTES", shape=[-1])],
             outputs=[TensorMetadata(name=name, datatype=kind, shape=shape) for name, kind, shape in outputs],

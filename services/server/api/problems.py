@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from services.server.api.bodies import DamagedBodyError, InvalidBodyError, UnsupportedBodyError
+from services.server.api.bodies import DamagedBodyError, InflatedTooFarError, InvalidBodyError, UnsupportedBodyError
 from services.server.api.disconnects import ClientGoneError
 from services.server.api.lines import LineTooLongError
 from services.server.api.request_ids import current_request_id
@@ -45,13 +45,18 @@ class Problem(BaseModel):
     """An error as RFC 9457 has it, with the members under which clients of other protocols look for it."""
 
     type: str = "about:blank"
-    title: str
     status: int
     detail: str | None = None
     errors: list[FieldProblem] | None = Field(None, description="By field, for a body of the wrong shape.")
     request_id: str | None = Field(
         default_factory=current_request_id, description="Names the request in the server's log; also in a header."
     )
+
+    @computed_field(description="The status's own phrase, as RFC 9457, 4.2.1, has it for this type.")  # type: ignore[prop-decorator]
+    @property
+    def title(self) -> str:
+        """What the status means; `detail` says what happened."""
+        return HTTPStatus(self.status).phrase
 
     @computed_field(description="All of it in one line: where clients of Open Inference and of TEI look.")  # type: ignore[prop-decorator]
     @property
@@ -87,42 +92,39 @@ class _Answer:
     """How one of our exceptions is told to a client."""
 
     status: HTTPStatus
-    title: str
     outcome: RequestOutcome
     retry: bool = False
 
 
 ANSWERS: Mapping[type[Exception], _Answer] = {
-    NoModelError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "No model yet", RequestOutcome.NO_MODEL, retry=True),
-    OverloadedError: _Answer(HTTPStatus.TOO_MANY_REQUESTS, "Too much is waiting", RequestOutcome.OVERLOADED),
-    TooLateError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "Not in time", RequestOutcome.TIMEOUT),
-    InvalidRequestError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Not allowed", RequestOutcome.INVALID),
-    InvalidBodyError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Unprocessable Entity", RequestOutcome.INVALID),
-    UnsupportedBodyError: _Answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Unsupported Media Type", RequestOutcome.INVALID),
-    DamagedBodyError: _Answer(HTTPStatus.BAD_REQUEST, "Bad Request", RequestOutcome.INVALID),
-    LineTooLongError: _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "Line too long", RequestOutcome.INVALID),
-    UnknownLabelError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, "Unknown label", RequestOutcome.INVALID),
-    OtherVersionError: _Answer(HTTPStatus.NOT_FOUND, "Another version serves", RequestOutcome.INVALID),
-    UnknownModelError: _Answer(HTTPStatus.NOT_FOUND, "Unknown model", RequestOutcome.INVALID),
-    UnknownPredictionError: _Answer(HTTPStatus.NOT_FOUND, "Unknown prediction", RequestOutcome.INVALID),
-    BrokerUnavailableError: _Answer(
-        HTTPStatus.SERVICE_UNAVAILABLE, "Kafka is not there", RequestOutcome.FAILED, retry=True
-    ),
-    BrokerRefusedError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, "Kafka refused", RequestOutcome.FAILED, retry=True),
+    NoModelError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, RequestOutcome.NO_MODEL, retry=True),
+    OverloadedError: _Answer(HTTPStatus.TOO_MANY_REQUESTS, RequestOutcome.OVERLOADED),
+    TooLateError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, RequestOutcome.TIMEOUT),
+    InvalidRequestError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, RequestOutcome.INVALID),
+    InvalidBodyError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, RequestOutcome.INVALID),
+    UnsupportedBodyError: _Answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, RequestOutcome.INVALID),
+    DamagedBodyError: _Answer(HTTPStatus.BAD_REQUEST, RequestOutcome.INVALID),
+    InflatedTooFarError: _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, RequestOutcome.INVALID),
+    LineTooLongError: _Answer(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, RequestOutcome.INVALID),
+    UnknownLabelError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, RequestOutcome.INVALID),
+    OtherVersionError: _Answer(HTTPStatus.NOT_FOUND, RequestOutcome.INVALID),
+    UnknownModelError: _Answer(HTTPStatus.NOT_FOUND, RequestOutcome.INVALID),
+    UnknownPredictionError: _Answer(HTTPStatus.NOT_FOUND, RequestOutcome.INVALID),
+    BrokerUnavailableError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, RequestOutcome.FAILED, retry=True),
+    BrokerRefusedError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, RequestOutcome.FAILED, retry=True),
 }
-_FAILED = _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, "Internal Server Error", RequestOutcome.FAILED)
+_FAILED = _Answer(HTTPStatus.INTERNAL_SERVER_ERROR, RequestOutcome.FAILED)
 
 
 def problem(
     status: int,
     detail: str | None = None,
     *,
-    title: str | None = None,
     headers: Mapping[str, str] | None = None,
     errors: list[FieldProblem] | None = None,
 ) -> JSONResponse:
-    """A problem response. The title defaults to the status's own phrase."""
-    body = Problem(title=title or HTTPStatus(status).phrase, status=status, detail=detail, errors=errors)
+    """A problem response."""
+    body = Problem(status=status, detail=detail, errors=errors)
     return _response(body, headers)
 
 
@@ -139,7 +141,7 @@ def tell(error: Exception) -> tuple[Problem, RequestOutcome]:
         detail, errors = WRONG_SHAPE, field_problems(error.errors)
     else:
         detail, errors = str(error), None
-    return Problem(title=answer.title, status=answer.status, detail=detail, errors=errors), answer.outcome
+    return Problem(status=answer.status, detail=detail, errors=errors), answer.outcome
 
 
 def refuse(error: BusyError, scope: Scope) -> JSONResponse:

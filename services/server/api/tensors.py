@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.server.api.bodies import parsed
+from services.server.api.headers import size_of
 from services.server.api.problems import InvalidRequestError
 from services.server.engine import Predictions
 
@@ -130,11 +131,8 @@ def asked_of(body: bytes, json_bytes: str | None) -> tuple[InferRequest, list[st
         InvalidBodyError: The JSON has another shape.
         InvalidRequestError: The tensors do not fit the model, or the bytes do not fit the tensors.
     """
-    if json_bytes is None:
-        end = len(body)
-    elif json_bytes.isascii() and json_bytes.isdigit() and int(json_bytes) <= len(body):
-        end = int(json_bytes)
-    else:
+    end = len(body) if json_bytes is None else size_of(json_bytes)
+    if end is None or end > len(body):
         raise InvalidRequestError(f"Inference-Header-Content-Length must be a number, {len(body)} at most")
     request = parsed(body[:end], InferRequest)
     (tensor,) = request.inputs

@@ -5,6 +5,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -116,5 +117,5 @@ def assert_problem(response: httpx.Response, status: int, says: str = "") -> Non
     body = response.json()
     assert body["status"] == status
     assert body["type"] == "about:blank"
-    assert body["title"]
+    assert body["title"] == HTTPStatus(status).phrase  # RFC 9457, 4.2.1
     assert says in response.text

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from services.server.batcher import Batcher, OverloadedError, TooLateError, estimated_tokens
 from services.server.slots import Slot
+from services.server.waiting import Flow
 from shared.metrics import ServerMetrics
 from tests.unit.server.fakes import FakeModel, slot
 
@@ -35,7 +36,13 @@ class Asked:
 
 @asynccontextmanager
 async def running(ask: Asked, budget: int = 100, queue_tokens: int = 10_000) -> AsyncIterator[Batcher[str]]:
-    batcher = Batcher(ask, ServerMetrics(CollectorRegistry()), token_budget=budget, queue_tokens=queue_tokens)
+    batcher = Batcher(
+        ask,
+        ServerMetrics(CollectorRegistry()),
+        token_budget=budget,
+        queue_tokens=queue_tokens,
+        flowing_tokens=queue_tokens // 2,
+    )
     task = asyncio.create_task(batcher.run())
     try:
         yield batcher
@@ -146,6 +153,43 @@ def test_a_full_queue_refuses_at_the_door() -> None:
     run(story)
 
 
+def test_streams_hold_a_part_of_the_queue_together_and_the_rest_is_for_others() -> None:
+    async def story() -> None:
+        ask, model = Asked(), slot()
+        async with running(ask, queue_tokens=12) as batcher:
+            first = await busy(ask, batcher, model)
+            lines = [asyncio.create_task(batcher.submit(model, [name], PATIENCE, Flow())) for name in "ab"]
+            await asyncio.sleep(0)
+            with pytest.raises(OverloadedError, match="6 tokens of streams are waiting, 6 may"):
+                await batcher.submit(model, ["c"], PATIENCE, Flow())
+            other = asyncio.create_task(batcher.submit(model, ["d", "e"], PATIENCE))
+            await asyncio.sleep(0)
+            ask.gate.set()
+            assert await asyncio.gather(*lines, other) == [["1:a"], ["1:b"], ["1:d", "1:e"]]
+            await first
+
+    run(story)
+
+
+def test_a_line_of_a_stream_is_not_given_up_for_what_was_learned() -> None:
+    """Neither at the door, where a request of its own would be refused, nor when its turn comes."""
+
+    async def story() -> None:
+        ask, model = Asked(), slot()
+        async with running(ask, budget=10) as batcher:
+            slow(batcher, seconds=2 * PATIENCE)
+            first = await busy(ask, batcher, model)
+            with pytest.raises(TooLateError):
+                await batcher.submit(model, ["alone"], PATIENCE)
+            line = asyncio.create_task(batcher.submit(model, ["line"], PATIENCE, Flow()))
+            await asyncio.sleep(0)
+            ask.gate.set()
+            assert await line == ["1:line"]
+            await first
+
+    run(story)
+
+
 def test_an_abandoned_request_costs_no_computing_and_no_room() -> None:
     async def story() -> None:
         ask, model = Asked(), slot()
@@ -202,8 +246,8 @@ def test_a_model_thought_too_slow_is_tried_again_as_soon_as_nothing_waits() -> N
     async def story() -> None:
         ask, model = Asked(), slot()
         async with running(ask, budget=10) as batcher:
-            slow(batcher)
-            assert await batcher.submit(model, ["a"], 0.5) == ["1:a"]
+            slow(batcher, seconds=2 * PATIENCE)
+            assert await batcher.submit(model, ["a"], PATIENCE) == ["1:a"]
 
     run(story)
 

@@ -2,17 +2,27 @@
 
 import asyncio
 import gzip
+import hashlib
 import json
 import threading
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 import pytest
 
+from services.server.api.bulk import LOOK_BYTES, Chunk, _lines
+from services.server.api.compression import PIECE_BYTES
+from services.server.api.lines import Line, LineSplitter
+from services.server.slots import Challenger
+from services.server.stickiness import is_in_share
+from services.server.tally import Tally
+from shared.canary import Canary
+from shared.events import ServingRole
 from tests.unit.server.api_client import Api, run
 from tests.unit.server.exchange import Exchange
-from tests.unit.server.fakes import FakeModel, card
+from tests.unit.server.fakes import FakeModel, card, slot
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
@@ -101,7 +111,7 @@ def test_a_bad_line_gets_a_problem_with_its_number_and_the_others_go_on(bad: byt
         first, refused, last = await answered(api, texts("one") + bad + texts("two"))
         assert (first["line"], last["line"]) == (1, 3)
         assert (refused["line"], refused["status"]) == (2, status)
-        assert refused["title"]
+        assert refused["title"] == HTTPStatus(status).phrase
         assert refused["error"]
         assert api.requests("invalid", "ndjson") == 1
 
@@ -196,6 +206,51 @@ def test_a_full_queue_makes_lines_wait_instead_of_failing() -> None:
     run(story, queue_tokens=8)
 
 
+def test_a_line_that_finds_no_room_while_its_patience_lasts_is_told_so() -> None:
+    gate = Gate()
+
+    async def story(api: Api) -> None:
+        api.serve(FakeModel(before=gate.hold))
+        busy = asyncio.create_task(api.predict(text="first"))
+        await gate.reached()
+        waiting = asyncio.create_task(api.predict(text="fills the queue"))
+        await settled()
+        talk = exchange(api, {"X-Request-Timeout": "0.05"})
+        talk.say(texts("one"), last=True)
+        assert await talk.status() == 200
+        (line,) = await talk.rest()
+        assert (line["status"], line["detail"]) == (503, "not answered within 0.05 s")
+        gate.open()
+        assert [(await task).status_code for task in (busy, waiting)] == [200, 200]
+        assert api.requests("timeout", "ndjson") == 1
+
+    run(story, queue_tokens=8)
+
+
+def test_a_request_is_let_in_and_answered_before_the_stream_that_came_first() -> None:
+    gate = Gate()
+
+    async def story(api: Api) -> None:
+        model = FakeModel(before=gate.hold)
+        api.serve(model)
+        busy = asyncio.create_task(api.predict(text="first"))
+        await gate.reached()
+        talk = exchange(api)
+        talk.say(texts(*(f"line {number}" for number in range(50))), last=True)
+        await settled()
+        alone = asyncio.create_task(api.predict(text="alone"))
+        await settled()
+        gate.open()
+        assert (await alone).status_code == 200
+        assert await talk.status() == 200
+        assert ["label" in line for line in await talk.rest()] == [True] * 50
+        order = [text for call in model.calls for text in call]
+        assert order.index("alone") <= 3  # behind the line whose turn it was
+        await busy
+
+    run(story, queue_tokens=100)
+
+
 def test_after_a_swap_the_lines_that_follow_name_the_new_version() -> None:
     async def story(api: Api) -> None:
         api.serve(FakeModel(certainty=0.9), card("1"))
@@ -208,6 +263,17 @@ def test_after_a_swap_the_lines_that_follow_name_the_new_version() -> None:
         (after,) = await talk.rest()
         assert (before["model"]["version"], before["label"]) == ("1", "positive")
         assert (after["model"]["version"], after["label"]) == ("2", "negative")
+
+    run(story)
+
+
+def test_a_caller_stays_on_its_side_of_a_canary() -> None:
+    async def story(api: Api) -> None:
+        api.serve()
+        api.slots.place_beside(Challenger(Canary("8", ServingRole.CANARY, 0.5), slot("8"), Tally()))  # type: ignore[arg-type]
+        for caller in (f"caller-{number}" for number in range(20)):
+            said = await answered(api, texts("one", "two"), {"X-Canary-Key": caller})
+            assert {line["model"]["version"] for line in said} == {"8" if is_in_share("8", caller, 0.5) else "7"}
 
     run(story)
 
@@ -243,6 +309,44 @@ def test_a_stream_may_be_compressed_and_a_damaged_one_ends_with_a_problem() -> N
         assert (broken["line"], broken["status"]) == (len(whole) + 1, 400)
 
     run(story)
+
+
+def test_others_are_served_while_a_chunk_of_empty_lines_is_looked_through() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        chunks: asyncio.Queue[Chunk] = asyncio.Queue()
+        for chunk in (b"\n" * PIECE_BYTES, b"\r\n" * (PIECE_BYTES // 2), b"last", None):
+            chunks.put_nowait(chunk)
+        beside = asyncio.create_task(others())
+        found = [line async for line in _lines(chunks, LineSplitter(1000))]
+        beside.cancel()
+        assert found == [Line(PIECE_BYTES + PIECE_BYTES // 2 + 1, b"last")]
+        assert turns >= 2 * PIECE_BYTES // LOOK_BYTES
+
+    asyncio.run(story())
+
+
+def test_a_compressed_stream_that_stands_for_too_much_ends_with_a_problem() -> None:
+    async def story(api: Api) -> None:
+        api.serve()
+        coded = {"Content-Encoding": "gzip"}
+        varied = texts(*(hashlib.sha256(bytes([number])).hexdigest() for number in range(100)))
+        for sound in (texts("one") + b"\n" * 900, varied):
+            said = await answered(api, gzip.compress(sound), coded)
+            assert all("label" in line for line in said)
+        *_, broken = await answered(api, gzip.compress(b"\n" * 5_000_000), coded)
+        assert broken["status"] == 413
+        assert "10 times" in broken["detail"]
+        assert len(await answered(api, texts("one") + b"\n" * 50_000)) == 1
+
+    run(story, max_body_bytes=1000, bulk_inflation=10)
 
 
 def test_a_patience_that_is_no_number_refuses_the_stream_as_a_whole() -> None:

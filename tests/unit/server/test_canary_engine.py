@@ -152,6 +152,55 @@ def test_where_the_canary_is_late_the_champion_answers_in_time(monkeypatch: pyte
     told(stage, story)
 
 
+def versions(stage: Stage) -> dict[str, set[str]]:
+    """Metric -> versions that it has a series of."""
+    found: dict[str, set[str]] = {}
+    samples = [(family.name, sample) for family in stage.collector.collect() for sample in family.samples]
+    for name, sample in samples:
+        if "version" in sample.labels:
+            found.setdefault(name, set()).add(sample.labels["version"])
+    return found
+
+
+def counted(stage: Stage, version: str) -> None:
+    """Whatever may be counted of a challenger but its answers."""
+    canary = stage.engine._metrics.canary
+    canary.failed(version, ServingRole.CANARY)
+    canary.compared(version, ServingRole.CANARY, agrees=True, difference=0.0, seconds=1.0, champion_seconds=2.0)
+
+
+def test_metrics_tell_of_champion_challenger_and_the_champion_before_and_of_no_version_more() -> None:
+    async def story(stage: Stage) -> None:
+        champion = stage.slots.current
+        assert champion is not None
+        for version in ("1", "2"):
+            await stage.ask(None, version)
+            counted(stage, version)
+        stage.slots.switch(stage.challenger.slot)
+        await stage.slots.retire(champion)
+        assert set(map(frozenset, versions(stage).values())) == {frozenset({"1", "2"})}
+        third = slot("3")
+        stage.slots.switch(third)
+        stage.slots.place_beside(Challenger(Canary("4", ServingRole.CANARY, 0.5), slot("4"), Tally()))  # type: ignore[arg-type]
+        for version in ("3", "4"):
+            await stage.ask(None, version)
+            counted(stage, version)
+        await stage.slots.retire(stage.challenger.slot)
+        assert len(versions(stage)) == 8
+        assert set(map(frozenset, versions(stage).values())) == {frozenset({"2", "3", "4"})}
+
+    told(Stage(), story)
+
+
+def test_seconds_compared_are_told_by_the_challengers_role() -> None:
+    stage = Stage()
+    canary = stage.engine._metrics.canary
+    canary.compared("2", ServingRole.CANARY, agrees=True, difference=0.0, seconds=1.0, champion_seconds=2.0)
+    for role, seconds in (("canary", 1.0), ("champion", 2.0), ("shadow", None)):
+        labels = {"version": "2", "role": role}
+        assert stage.collector.get_sample_value("tidemill_canary_compared_seconds_total", labels) == seconds
+
+
 def test_a_promoted_canary_answers_everybody() -> None:
     async def story(stage: Stage) -> None:
         stage.slots.switch(stage.challenger.slot)

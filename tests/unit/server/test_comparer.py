@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from services.server.batcher import Batcher
 from services.server.comparer import ChallengerFailedError, Comparer, compare
+from services.server.engine import Answer, Prediction
 from shared.events import ServingRole
 from shared.settings import load_settings
 from tests.unit.server.fakes import FakeModel
@@ -72,16 +74,25 @@ def test_of_a_canary_only_its_own_texts_are_compared() -> None:
     told(Stage(), story, compare_share=1.0)
 
 
-def test_nothing_is_compared_while_something_waits_and_what_finds_no_room_is_counted() -> None:
+def test_nothing_is_compared_while_something_waits_and_what_finds_no_room_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked, resting = asyncio.Event(), False
+
+    def looks(batcher: object) -> bool:
+        looked.set()
+        return resting
+
     async def story(stage: Stage, comparer: Comparer) -> None:
-        found = await stage.ask(OUTSIDE)
-        stage.engine.batcher._busy_since = 0.0  # as if a batch were under way
-        comparer.keep(found.items * 5)
-        await asyncio.sleep(0.05)
-        assert stage.tally.counts.compared == 0
+        nonlocal resting
+        monkeypatch.setattr(Batcher, "is_idle", property(looks))
+        answer = Answer("a film", "negative", {"negative": 0.75, "positive": 0.25}, truncated=False)
+        comparer.keep([Prediction("p", "1", answer)] * 6)
         assert stage.collector.get_sample_value("tidemill_canary_copies_dropped_total") == 3
-        stage.engine.batcher._busy_since = None
-        await stage.ask(OUTSIDE)
+        await looked.wait()
+        assert len(comparer._copies) == 3  # whoever looks takes a text at once, or none
+        resting = True
+        comparer.keep([Prediction("p", "1", answer)])  # no room, but it wakes
         await until(lambda: stage.tally.counts.compared == 3)
 
     told(Stage(ServingRole.SHADOW, 1.0), story, waiting_copies=3)

@@ -5,8 +5,12 @@ from typing import Any
 
 import pytest
 
+from services.server.slots import Challenger
+from services.server.tally import Tally
+from shared.canary import Canary
+from shared.events import ServingRole
 from tests.unit.server.api_client import Api, assert_problem, run
-from tests.unit.server.fakes import FakeModel
+from tests.unit.server.fakes import FakeModel, slot
 
 INFER = "/v2/models/sentiment/infer"
 TENSOR = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["a film"]}]}
@@ -159,6 +163,28 @@ def test_a_model_of_the_open_protocol_is_known_by_its_name(path: str) -> None:
         api.serve()
         assert (await api.client.get(f"/v2/models/sentiment{path}")).status_code == 200
         assert_problem(await api.client.get(f"/v2/models/another{path}"), 404, "sentiment")
+
+    run(story)
+
+
+@pytest.mark.parametrize("role", [ServingRole.CANARY, ServingRole.SHADOW])
+def test_a_challenger_is_ready_has_metadata_and_answers_whoever_names_it_as_the_champion_does(
+    role: ServingRole,
+) -> None:
+    async def story(api: Api) -> None:
+        api.serve()
+        api.slots.place_beside(Challenger(Canary("8", role, 0.5), slot("8"), Tally()))  # type: ignore[arg-type]
+        for version, status in (("7", 200), ("8", 200), ("9", 404)):
+            address = f"/v2/models/sentiment/versions/{version}"
+            said = [await api.client.get(address), await api.client.get(f"{address}/ready")]
+            said.append(await api.client.post(f"{address}/infer", json=TENSOR))
+            assert [each.status_code for each in said] == [status] * 3, version
+            if status == 404:
+                assert all("7 and 8" in each.text for each in said)
+            else:
+                assert said[0].json()["versions"] == ["7", "8"]
+                assert said[2].json()["model_version"] == version
+        assert (await api.client.get("/v2/models/sentiment")).json()["versions"] == ["7", "8"]
 
     run(story)
 

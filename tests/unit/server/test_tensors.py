@@ -86,7 +86,7 @@ def test_tensors_of_another_name_or_type_are_refused(tensor: dict[str, Any]) -> 
         asked_of(body(**{"data": ["a"]} | tensor), None)
 
 
-@pytest.mark.parametrize("length", ["-1", "x", "", "9999", "²"])
+@pytest.mark.parametrize("length", ["-1", "x", "", "9999", "²", pytest.param("9" * 5000, id="5000 digits")])
 def test_a_length_of_the_json_that_cannot_be_is_refused(length: str) -> None:
     with pytest.raises(InvalidRequestError, match="Inference-Header-Content-Length"):
         asked_of(body(data=["a"]), length)

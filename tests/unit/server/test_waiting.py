@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.server.waiting import OVERTAKEN_AT_MOST, FairQueue, Waiting
+from services.server.waiting import OVERTAKEN_AT_MOST, FairQueue, Flow, Waiting
 
 Queue = FairQueue[str, str]
 sizes = st.lists(st.integers(1, 40), min_size=1, max_size=8)
@@ -59,19 +59,22 @@ def test_a_batch_is_for_one_model(asked: list[list[int]], models: list[str], bud
         assert len({models[int(waiting.asker)] for waiting in batch}) == 1
 
 
-@given(requests, st.sets(st.integers(0, 11)), budgets)
+@given(requests, st.sets(st.integers(0, 11)), budgets, st.sets(st.integers(0, 11)))
 def test_what_was_dropped_is_never_taken_and_takes_no_room(
-    asked: list[list[int]], dropped: set[int], budget: int
+    asked: list[list[int]], dropped: set[int], budget: int, flowing: set[int]
 ) -> None:
-    queue = filled(asked)
+    queue, flow = Queue(), Flow()
+    for number, tokens in enumerate(asked):
+        queue.add(str(number), "model", ["text"] * len(tokens), tokens, flow if number in flowing else None)
     for number in dropped:
         queue.drop(str(number))
     kept = {number: tokens for number, tokens in enumerate(asked) if number not in dropped}
     assert len(queue) == sum(map(len, kept.values()))
     assert queue.tokens == sum(map(sum, kept.values()))
+    assert queue.flowing_tokens == sum(sum(tokens) for number, tokens in kept.items() if number in flowing)
     taken = {int(waiting.asker) for batch in emptied(queue, budget) for waiting in batch}
     assert taken == set(kept)
-    assert (len(queue), queue.tokens) == (0, 0)
+    assert (len(queue), queue.tokens, queue.flowing_tokens) == (0, 0, 0)
 
 
 def test_requests_of_one_text_are_taken_as_they_came() -> None:
@@ -109,3 +112,54 @@ def test_what_is_before_a_newcomer_is_what_is_taken_before_its_last_text(
     taken = [waiting for batch in emptied(queue, 1) for waiting in batch]
     last = max(number for number, waiting in enumerate(taken) if waiting.asker == "own")
     assert sum(waiting.tokens for waiting in taken[:last] if waiting.asker != "own") == expected
+
+
+def flowed(queue: Queue, flow: Flow, name: str, lines: int) -> None:
+    for number in range(lines):
+        queue.add(f"{name}-{number}", "model", ["line"], [10], flow)
+
+
+def test_the_lines_of_a_flow_wait_for_each_other_and_nobody_else_for_them() -> None:
+    queue = Queue()
+    flowed(queue, Flow(), "stream", 64)
+    queue.take(100)
+    queue.add("small", "model", ["text"], [10])
+    assert "small" in {waiting.asker for waiting in queue.take(100)}
+
+
+def test_flows_get_tokens_side_by_side_however_many_lines_they_have_here() -> None:
+    queue = Queue()
+    flowed(queue, Flow(), "many", 60)
+    flowed(queue, Flow(), "few", 10)
+    taken = [waiting.asker.partition("-")[0] for batch in emptied(queue, 20) for waiting in batch]
+    assert [sorted(taken[at : at + 2]) for at in range(0, 20, 2)] == [["few", "many"]] * 10
+
+
+def test_the_lines_of_a_flow_are_taken_in_their_order() -> None:
+    queue = Queue()
+    flowed(queue, Flow(), "stream", 30)
+    assert [waiting.asker for batch in emptied(queue, 70) for waiting in batch] == [f"stream-{n}" for n in range(30)]
+
+
+def test_a_flow_that_was_alone_for_long_does_not_pay_for_it_when_others_come() -> None:
+    queue, flow, batches = Queue(), Flow(), 0
+    for number in range(1000):
+        queue.add(f"before-{number}", "model", ["line"], [10], flow)
+        queue.take(100)
+    flowed(queue, flow, "stream", 10)
+    while queue.flowing_tokens:
+        for newcomer in range(10):
+            queue.add(f"{batches}-{newcomer}", "model", ["text"], [10])
+        queue.take(100)
+        batches += 1
+    assert batches <= 1 + OVERTAKEN_AT_MOST + 1
+
+
+def test_a_flow_does_not_pay_for_lines_that_were_given_up() -> None:
+    queue, flow = Queue(), Flow()
+    for number in range(1000):
+        queue.add(f"late-{number}", "model", ["line"], [10], flow)
+        queue.drop(f"late-{number}")
+    for name, within in (("line", flow), ("newcomer", None)):
+        queue.add(name, "model", ["text"], [10], within)
+    assert [waiting.asker for waiting in queue.take(20)] == ["line", "newcomer"]

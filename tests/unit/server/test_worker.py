@@ -20,11 +20,21 @@ def test_a_worker_learns_from_its_command_line_who_it_is() -> None:
     assert _worker([]) is None
 
 
-def test_each_worker_is_a_replica_of_its_own_with_its_share_of_the_cores() -> None:
+def test_each_worker_is_a_replica_of_its_own_with_its_share_of_the_cores_it_may_run_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(12)), raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
     own = WORKER.settings(settings_of(server={"replica_id": "berlin"}), gpus=0)
     assert own.server.replica_id == "berlin.2"
-    assert own.model.threads == max(1, (os.cpu_count() or 1) // 4)
+    assert own.model.threads == 3
     assert own.model.device == "auto"
+
+
+def test_where_a_system_knows_no_affinity_the_machines_cores_are_shared_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert WORKER.settings(settings_of(), gpus=0).model.threads == 16
 
 
 def test_what_the_settings_say_of_threads_and_device_holds() -> None:
