@@ -497,7 +497,7 @@ class CanaryCounts(Event):
     replica_id: str
     session_id: str = Field(description="One stay of the challenger in one process.")
     answers: NonNegativeInt = Field(description="Texts that it answered to callers.")
-    failures: NonNegativeInt = Field(description="Requests that the champion had to answer instead, and failed copies.")
+    failures: NonNegativeInt = Field(description="Requests that it failed on or had not ended in time, and copies.")
     compared: NonNegativeInt = Field(description="Texts that both were asked, one after the other, nothing else going.")
     disagreements: NonNegativeInt = Field(description="Of these: the labels differ.")
     score_difference: float = Field(

@@ -449,7 +449,7 @@ class CanaryMetrics:
         )
         self.copies_dropped = Counter(
             "tidemill_canary_copies_dropped_total",
-            "Texts not compared because the model never rested. Answers are not affected.",
+            "Texts not compared: the model never rested, or the challenger takes too long. Rising: compare fewer.",
             registry=registry,
         )
         self._answers = Counter(
@@ -462,9 +462,15 @@ class CanaryMetrics:
             buckets=LATENCY_SECONDS,
             registry=registry,
         )
+        self._passed_over = Counter(
+            "tidemill_canary_passed_over_total",
+            "Requests that the champion answered at once: after the canary it might be too late. Most: it is too slow.",
+            ["version"],
+            registry=registry,
+        )
         self._failures = Counter(
             "tidemill_version_failures_total",
-            "Requests that the champion answered in a canary's place, and texts that could not be compared.",
+            "Requests on which a canary failed or that it had not ended in time, and texts that were not compared so.",
             ["version", "role"],
             registry=registry,
         )
@@ -494,6 +500,10 @@ class CanaryMetrics:
         """One request was answered."""
         self._answers.labels(version, role.value).inc(texts)
         self._seconds.labels(version, role.value).observe(seconds)
+
+    def passed_over(self, version: str) -> None:
+        """A canary was not asked, for want of time."""
+        self._passed_over.labels(version).inc()
 
     def failed(self, version: str, role: ServingRole) -> None:
         """A challenger did not answer what it was asked."""

@@ -1,6 +1,8 @@
 """Asks champion and challenger about the same texts, after the answers have left and only while nothing waits.
 
-Both are asked alone, one after the other in an order of chance, so that their times may be compared too.
+Both are asked alone, one after the other in an order of chance, so that their times may be compared too where both
+compute by one plan. A request that comes meanwhile waits for one comparison, so that texts which the challenger would
+take long for are passed over.
 """
 
 import asyncio
@@ -12,7 +14,7 @@ from functools import partial
 
 import structlog
 
-from services.server.batcher import Batcher
+from services.server.batcher import Batcher, estimated_tokens
 from services.server.engine import Answer, Prediction, answers_of
 from services.server.slots import Challenger, ServedModel, Slot, Slots
 from services.server.tally import Pair
@@ -38,9 +40,13 @@ class Comparer:
         self._slots, self._batcher, self._metrics = slots, batcher, metrics
         self._copies: deque[str] = deque()
         self._arrived = asyncio.Event()
+        self._compared_at = time.monotonic()
 
     def keep(self, predictions: Sequence[Prediction]) -> None:
-        """Takes a share of the texts answered; what finds no room is counted and forgotten."""
+        """Takes a share of the texts answered; what finds no room is counted and forgotten.
+
+        A canary that is asked nothing any more, since it is thought too slow, is asked what the champion answered.
+        """
         for prediction in predictions:
             if random.random() < self._share(prediction.role):
                 self._copy(prediction.answer.text)
@@ -53,7 +59,13 @@ class Comparer:
             return 0.0
         if challenger.canary.role is ServingRole.SHADOW:
             return challenger.canary.share if role is ServingRole.CHAMPION else 0.0
-        return self._settings.compare_share if role is ServingRole.CANARY else 0.0
+        if role is ServingRole.CANARY:
+            return self._settings.compare_share
+        return 1.0 if self._is_time_again() else 0.0
+
+    def _is_time_again(self) -> bool:
+        """A wrong guess about a challenger's speed must not hold for ever."""
+        return time.monotonic() - self._compared_at >= self._settings.retry_seconds
 
     def _copy(self, text: str) -> None:
         if len(self._copies) < self._settings.waiting_copies:
@@ -75,10 +87,17 @@ class Comparer:
         if challenger is None or champion is None:
             self._copies.clear()
             return
+        tokens = estimated_tokens(text, challenger.slot.model.window)
+        if self._is_too_slow(challenger.slot, tokens):
+            self._metrics.copies_dropped.inc()
+            return
+        self._compared_at = time.monotonic()
         try:
             with challenger.slot.occupied(), champion.occupied():
                 ask = partial(compare, text, champion.model, challenger.slot.model, self._budget)
-                self._paired(challenger, champion, await self._batcher.aside(ask))
+                pair = await self._batcher.aside(ask, (champion, challenger.slot), tokens)
+                challenger.slot.latency.observe(tokens, pair.seconds)
+                self._paired(challenger, pair)
         except ChallengerFailedError as error:
             challenger.tally.failed()
             self._metrics.failed(challenger.canary.version, challenger.canary.role)
@@ -87,7 +106,12 @@ class Comparer:
             # Whatever the champion fails on was answered, or refused, when it was asked for.
             log.warning("not_compared", error=repr(error))
 
-    def _paired(self, challenger: Challenger, champion: Slot, pair: Pair) -> None:
+    def _is_too_slow(self, slot: Slot, tokens: int) -> bool:
+        """Whether answers would wait too long for the challenger, as it was last seen."""
+        expected = slot.latency.seconds(tokens, self._budget)
+        return expected > self._settings.max_compare_seconds and not self._is_time_again()
+
+    def _paired(self, challenger: Challenger, pair: Pair) -> None:
         challenger.tally.paired(pair)
         self._metrics.compared(
             challenger.canary.version,

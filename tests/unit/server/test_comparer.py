@@ -1,6 +1,7 @@
 """Both models are asked about copies, when nothing waits."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -75,16 +76,39 @@ def test_of_a_canary_only_its_own_texts_are_compared() -> None:
 def test_nothing_is_compared_while_something_waits_and_what_finds_no_room_is_counted() -> None:
     async def story(stage: Stage, comparer: Comparer) -> None:
         found = await stage.ask(OUTSIDE)
-        stage.engine.batcher._busy_since = 0.0  # as if a batch were under way
+        stage.engine.batcher._forecast._busy_since = 0.0  # as if a batch were under way
         comparer.keep(found.items * 5)
         await asyncio.sleep(0.05)
         assert stage.tally.counts.compared == 0
         assert stage.collector.get_sample_value("tidemill_canary_copies_dropped_total") == 3
-        stage.engine.batcher._busy_since = None
+        stage.engine.batcher._forecast._busy_since = None
         await stage.ask(OUTSIDE)
         await until(lambda: stage.tally.counts.compared == 3)
 
     told(Stage(ServingRole.SHADOW, 1.0), story, waiting_copies=3)
+
+
+def test_a_text_that_the_challenger_takes_too_long_for_is_passed_over_and_tried_again_later() -> None:
+    async def story(stage: Stage, comparer: Comparer) -> None:
+        stage.challenger.slot.latency.observe(5, 1.5)
+        await stage.ask(OUTSIDE)
+        await until(lambda: stage.collector.get_sample_value("tidemill_canary_copies_dropped_total") == 1)
+        assert stage.model.calls == []
+        comparer._compared_at = -math.inf
+        await stage.ask(OUTSIDE)
+        await until(lambda: stage.tally.counts.compared == 1)
+        assert stage.challenger.slot.latency.seconds(5, 100) < 1.5
+
+    told(Stage(ServingRole.SHADOW, 1.0), story, max_compare_seconds=1.0)
+
+
+def test_a_canary_that_is_asked_nothing_any_more_is_compared_on_what_the_champion_answered() -> None:
+    async def story(stage: Stage, comparer: Comparer) -> None:
+        comparer._compared_at = -math.inf
+        await stage.ask(OUTSIDE)
+        await until(lambda: stage.tally.counts.compared == 1)
+
+    told(Stage(), story, compare_share=0.0)
 
 
 def test_a_shadow_that_fails_is_counted_and_the_next_text_is_compared() -> None:
