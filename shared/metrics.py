@@ -491,7 +491,7 @@ class CanaryMetrics:
         )
         self._compared_seconds = Counter(
             "tidemill_canary_compared_seconds_total",
-            "That each took for these. Ratio: latency of challenger by champion.",
+            "That each took for those that both computed by one plan. Ratio: latency of challenger by champion.",
             ["version", "role"],
             registry=registry,
         )
@@ -510,12 +510,21 @@ class CanaryMetrics:
         self._failures.labels(version, role.value).inc()
 
     def compared(
-        self, version: str, *, agrees: bool, difference: float, seconds: float, champion_seconds: float
+        self,
+        version: str,
+        *,
+        agrees: bool,
+        difference: float,
+        seconds: float,
+        champion_seconds: float,
+        is_timed: bool,
     ) -> None:
-        """One text was answered by both. Args: version: the challenger's."""
+        """One text was answered by both. Args: version: the challenger's. is_timed: the seconds are comparable."""
         self._compared.labels(version).inc()
         self._disagreements.labels(version).inc(not agrees)
         self._difference.labels(version).inc(difference)
+        if not is_timed:
+            return
         self._compared_seconds.labels(version, ServingRole.SHADOW.value).inc(seconds)
         self._compared_seconds.labels(version, ServingRole.CHAMPION.value).inc(champion_seconds)
 

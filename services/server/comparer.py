@@ -18,6 +18,7 @@ from services.server.batcher import Batcher, estimated_tokens
 from services.server.engine import Answer, Prediction, answers_of
 from services.server.slots import Challenger, ServedModel, Slot, Slots
 from services.server.tally import Pair
+from shared.classifier.plan import Plan
 from shared.errors import TidemillError
 from shared.events import ServingRole
 from shared.metrics import CanaryMetrics
@@ -119,22 +120,32 @@ class Comparer:
             difference=pair.difference,
             seconds=pair.seconds,
             champion_seconds=pair.champion_seconds,
+            is_timed=pair.is_timed,
         )
 
 
 def compare(text: str, champion: ServedModel, challenger: ServedModel, budget: int) -> Pair:
-    """Asks both about one text.
+    """Asks both about one text, by the champion's plan where the challenger's weights are laid out for it.
 
     Raises:
         ChallengerFailedError: Only the champion answers. What the champion raises is raised as it is.
     """
+    challenger = _alike(challenger, champion.plan)
     turns = [partial(_timed, text, champion, budget), partial(_challenged, text, challenger, budget)]
     if random.random() < 0.5:  # whoever comes second finds the machine warmer
         (theirs, theirs_seconds), (ours, ours_seconds) = turns[1](), turns[0]()
     else:
         (ours, ours_seconds), (theirs, theirs_seconds) = turns[0](), turns[1]()
     difference = abs(ours.score - theirs.scores[ours.label])
-    return Pair(ours.label == theirs.label, difference, theirs_seconds, ours_seconds)
+    is_timed = champion.plan == challenger.plan
+    return Pair(ours.label == theirs.label, difference, theirs_seconds, ours_seconds, is_timed)
+
+
+def _alike(model: ServedModel, plan_id: str) -> ServedModel:
+    if model.plan == plan_id:
+        return model
+    plan, present = Plan.parse(plan_id), Plan.parse(model.plan)
+    return model.under(plan) if plan.precision == present.precision else model
 
 
 def _challenged(text: str, model: ServedModel, budget: int) -> tuple[Answer, float]:

@@ -314,7 +314,7 @@ def test_what_waits_for_a_slow_model_counts_at_its_own_speed() -> None:
 
 
 def test_what_is_done_aside_is_expected_to_take_its_time_and_is_nobodys_own() -> None:
-    """A request that comes meanwhile waits in the queue, not in the worker, so that the wait is not its model's time."""
+    """A request that comes meanwhile waits in the queue, not in the worker: that is not its model's time."""
 
     async def story() -> None:
         ask, model, beside, go_on = Asked(), slot("1"), slot("2"), threading.Event()

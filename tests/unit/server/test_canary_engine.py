@@ -1,4 +1,4 @@
-"""A canary answers its callers, and costs nobody an answer."""
+"""A canary answers its callers, and what it cannot answer in time the champion does."""
 
 import asyncio
 import threading

@@ -3,11 +3,13 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from services.server.comparer import ChallengerFailedError, Comparer, compare
+from shared.classifier.plan import Plan
 from shared.events import ServingRole
 from shared.settings import load_settings
 from tests.unit.server.fakes import FakeModel
@@ -39,6 +41,43 @@ def test_labels_and_scores_are_compared_by_the_champions_label(certainty: float)
     assert pair.difference == pytest.approx(0.9 - certainty, abs=1e-6)
     assert pair.seconds > 0
     assert pair.champion_seconds > 0
+
+
+@dataclass
+class Planned(FakeModel):
+    """Under any plan of its precision, as the server's own models are."""
+
+    shape: str = "fake-1x1"
+
+    def under(self, plan: Plan) -> "Planned":
+        return replace(self, plan=plan.id)
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "is_timed"),
+    [
+        ("torch-fp32-t2-b1024", "torch-fp32-t2-b1024", True),
+        ("torch-fp32-t1-b256", "torch-fp32-t2-b1024", True),
+        ("torch-int8-t2-b1024", "torch-fp32-t2-b1024", False),
+    ],
+)
+def test_times_count_only_where_both_can_compute_by_one_plan(champion: str, challenger: str, is_timed: bool) -> None:
+    """A champion that was switched to int8 is faster than any challenger, which is loaded in fp32."""
+    models = Planned(plan=champion), Planned(plan=challenger)
+    assert compare("a film", *models, 100).is_timed is is_timed
+
+
+def test_what_is_not_timed_adds_to_no_seconds() -> None:
+    async def story(stage: Stage, comparer: Comparer) -> None:
+        stage.champion.plan, stage.model.plan = "torch-int8-t2-b1024", "torch-fp32-t2-b1024"
+        await stage.ask(OUTSIDE)
+        await until(lambda: stage.tally.counts.compared == 1)
+        counts = stage.tally.counts
+        assert (counts.timed, counts.seconds, counts.champion_seconds) == (0, 0.0, 0.0)
+        labels = {"version": "2", "role": "shadow"}
+        assert stage.collector.get_sample_value("tidemill_canary_compared_seconds_total", labels) is None
+
+    told(Stage(ServingRole.SHADOW, 1.0), story)
 
 
 def test_whose_fault_a_failure_is_is_told_apart() -> None:
