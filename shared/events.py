@@ -495,7 +495,7 @@ class CanaryCounts(Event):
     champion: str = Field(description="The version that it is compared with.")
     role: ServingRole
     replica_id: str
-    session_id: str = Field(description="One stay of the challenger in one process.")
+    session_id: str = Field(description="One stay of the challenger in one process, in one role.")
     asked: NonNegativeInt = Field(description="Requests that it was to answer and texts to compare, failed ones too.")
     answers: NonNegativeInt = Field(description="Texts that it answered to callers.")
     failures: NonNegativeInt = Field(description="Requests that it failed on or had not ended in time, and copies.")
