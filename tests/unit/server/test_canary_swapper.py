@@ -1,5 +1,7 @@
 """The challenger beside the champion: brought there as a champion is, let go when it is over."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +99,22 @@ def test_what_was_counted_of_a_promoted_challenger_is_reported_beside_the_champi
     story.follower.step()
     (report,) = story.bench.reports
     assert (report.version, report.champion, report.answers) == ("2", "1", 3)
+
+
+def test_nobody_makes_other_models_while_it_is_brought_or_let_go(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever does looks again afterwards, and finds it standing there, or gone."""
+    seen: list[tuple[str, str] | None] = []
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        seen.append(beside(story.bench))
+        yield
+        seen.append(beside(story.bench))
+
+    monkeypatch.setattr(story.bench.swapper, "_alone", alone)
+    ordered(story, canary())
+    ordered(story, None)
+    assert seen == [None, ("2", "negative"), ("2", "negative"), None]
 
 
 def test_requests_that_were_under_way_when_it_left_are_in_its_last_report(
