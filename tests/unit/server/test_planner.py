@@ -269,13 +269,17 @@ def test_it_gives_up_while_another_model_is_taken_over_and_then_plans_for_that(b
     assert (bench.recorded[0][0], bench.plan) == ("2", INT8.id)
 
 
-def slow_read(bench: Bench, reading: threading.Event, go_on: threading.Event) -> None:
-    def read(card: Card) -> Holdout:
-        reading.set()
-        assert go_on.wait(30)
-        return HOLDOUT
+class Hanging:
+    """What somebody else does until the promotion, which must not wait for it, lets it end."""
 
-    bench.planner._outside.holdout = read
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.was_let: bool | None = None
+
+    def __call__(self, *about: object) -> Holdout:
+        self.begun.set()
+        self.was_let = self.go_on.wait(10)
+        return HOLDOUT
 
 
 @pytest.fixture
@@ -287,41 +291,34 @@ def waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("waits_long")
 def test_a_promotion_does_not_wait_for_an_archive_that_is_slow(bench: Bench) -> None:
     bench.serve("1")
-    reading, go_on = threading.Event(), threading.Event()
-    slow_read(bench, reading, go_on)
+    hanging = bench.planner._outside.holdout = Hanging()
     working = threading.Thread(target=bench.planner.step)
     working.start()
-    assert reading.wait(30)
+    assert hanging.begun.wait(30)
     with bench.planner.standing_aside():
-        assert working.is_alive()
         bench.serve("2")
-        go_on.set()
-        working.join(0.05)
+        hanging.go_on.set()
     working.join(30)
+    assert hanging.was_let
     assert (bench.loaded, bench.recorded) == ([], [])  # what was read late is of no use any more
 
 
 @pytest.mark.usefixtures("waits_long")
 @pytest.mark.parametrize("what", ["drain", "record"])
 def test_a_promotion_waits_neither_for_the_last_requests_nor_for_the_registry(bench: Bench, what: str) -> None:
-    begun, go_on = threading.Event(), threading.Event()
-
-    def hang(*about: object) -> None:
-        begun.set()
-        assert go_on.wait(30)
-
+    hanging = Hanging()
     if what == "drain":
-        bench.planner._stage.drain = hang  # type: ignore[method-assign]
+        bench.planner._stage.drain = hanging  # type: ignore[method-assign, assignment]
     else:
-        bench.planner._outside.record = hang
+        bench.planner._outside.record = hanging  # type: ignore[assignment]
     bench.serve("1")
     working = threading.Thread(target=bench.planner.step)
     working.start()
-    assert begun.wait(30)
+    assert hanging.begun.wait(30)
     with bench.planner.standing_aside():
-        assert working.is_alive()
-        go_on.set()
+        hanging.go_on.set()
     working.join(30)
+    assert hanging.was_let
     assert bench.plan == INT8.id
 
 
