@@ -15,6 +15,12 @@ class CanarySettings(Section):
     compare_share: float = Field(
         0.1, ge=0, le=1, description="Of the texts that a canary answered: asked of both models once more, to compare."
     )
+    max_compare_seconds: float = Field(
+        1.0, gt=0, description="Answers wait for a text being compared: none that the challenger will take longer for."
+    )
+    retry_seconds: float = Field(
+        60.0, gt=0, description="Without a comparison; then one text is, though the challenger is thought too slow."
+    )
     waiting_copies: int = Field(256, ge=1, description="Texts that wait to be compared; beyond, they are dropped.")
     patience_share: float = Field(
         0.5, gt=0, lt=1, description="Of a request's time that a canary has; then the champion answers in its place."

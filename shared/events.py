@@ -495,16 +495,18 @@ class CanaryCounts(Event):
     champion: str = Field(description="The version that it is compared with.")
     role: ServingRole
     replica_id: str
-    session_id: str = Field(description="One stay of the challenger in one process.")
+    session_id: str = Field(description="One stay of the challenger in one process, in one role.")
+    asked: NonNegativeInt = Field(description="Requests that it was to answer and texts to compare, failed ones too.")
     answers: NonNegativeInt = Field(description="Texts that it answered to callers.")
-    failures: NonNegativeInt = Field(description="Requests that the champion had to answer instead, and failed copies.")
+    failures: NonNegativeInt = Field(description="Requests that it failed on or had not ended in time, and copies.")
     compared: NonNegativeInt = Field(description="Texts that both were asked, one after the other, nothing else going.")
     disagreements: NonNegativeInt = Field(description="Of these: the labels differ.")
     score_difference: float = Field(
         description="Of these: sum of the absolute differences in the probability of the champion's label."
     )
-    seconds: float = Field(description="That the challenger took for them.")
-    champion_seconds: float
+    timed: NonNegativeInt = Field(description="Of these: both computed by one plan, so that their times compare.")
+    seconds: float = Field(description="That the challenger took for those that are timed.")
+    champion_seconds: float = Field(description="That the champion took for the same.")
     at: datetime
 
 

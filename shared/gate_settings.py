@@ -122,13 +122,24 @@ class LatencyTermSettings(Section):
 
 
 class ServingTermSettings(Section):
-    """Beside the champion the challenger answered about as it does, about as fast. Not asked unless it is named."""
+    """Beside the champion the challenger failed rarely, and answered about as it does, about as fast.
+
+    Not asked unless it is named.
+    """
 
     kind: Literal["serving"] = "serving"
     guard: bool = True
     max_disagreement: float = Field(0.1, gt=0, lt=1, description="Share of texts that may get another label.")
-    max_latency_ratio: float = Field(1.5, gt=0, description="Challenger's seconds per second of the champion.")
-    min_texts: int = Field(200, ge=1, description="Texts compared before it is judged.")
+    max_failures: float = Field(
+        0.02, gt=0, lt=1, description="Share of requests and copies that it may fail on, or not end in time."
+    )
+    judges_latency: bool = Field(
+        True, description="False, say, where servers have champions compute in bf16 or int8: such seconds do not count."
+    )
+    max_latency_ratio: float = Field(
+        1.5, gt=0, description="Challenger's seconds per second of the champion, where both compute by one plan."
+    )
+    min_texts: int = Field(200, ge=1, description="Texts compared, and timed, before it passes.")
 
 
 VetoTermSettings = (

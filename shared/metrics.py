@@ -458,7 +458,7 @@ class CanaryMetrics:
         )
         self.copies_dropped = Counter(
             "tidemill_canary_copies_dropped_total",
-            "Texts not compared because the model never rested. Answers are not affected.",
+            "Texts not compared: the model never rested, or the challenger takes too long. Rising: compare fewer.",
             registry=registry,
         )
         self._answers = Counter(
@@ -471,9 +471,15 @@ class CanaryMetrics:
             buckets=LATENCY_SECONDS,
             registry=registry,
         )
+        self._passed_over = Counter(
+            "tidemill_canary_passed_over_total",
+            "Requests that the champion answered at once: after the canary it might be too late. Most: it is too slow.",
+            ["version"],
+            registry=registry,
+        )
         self._failures = Counter(
             "tidemill_version_failures_total",
-            "Requests that the champion answered in a canary's place, and texts that could not be compared.",
+            "Requests on which a canary failed or that it had not ended in time, and texts that were not compared so.",
             ["version", "role"],
             registry=registry,
         )
@@ -494,7 +500,8 @@ class CanaryMetrics:
         )
         self._compared_seconds = Counter(
             "tidemill_canary_compared_seconds_total",
-            "That each took for these; role: the challenger's, or champion. Ratio: latency of challenger by champion.",
+            "That each took for those that both computed by one plan; role: the challenger's, or champion. "
+            "Ratio: latency of challenger by champion.",
             ["version", "role"],
             registry=registry,
         )
@@ -503,6 +510,10 @@ class CanaryMetrics:
         """One request was answered."""
         self._answers.labels(version, role.value).inc(texts)
         self._seconds.labels(version, role.value).observe(seconds)
+
+    def passed_over(self, version: str) -> None:
+        """A canary was not asked, for want of time."""
+        self._passed_over.labels(version).inc()
 
     def failed(self, version: str, role: ServingRole) -> None:
         """A challenger did not answer what it was asked."""
@@ -517,11 +528,14 @@ class CanaryMetrics:
         difference: float,
         seconds: float,
         champion_seconds: float,
+        is_timed: bool,
     ) -> None:
-        """One text was answered by both. Args: version, role: the challenger's."""
+        """One text was answered by both. Args: version, role: the challenger's. is_timed: seconds are comparable."""
         self._compared.labels(version).inc()
         self._disagreements.labels(version).inc(not agrees)
         self._difference.labels(version).inc(difference)
+        if not is_timed:
+            return
         self._compared_seconds.labels(version, role.value).inc(seconds)
         self._compared_seconds.labels(version, ServingRole.CHAMPION.value).inc(champion_seconds)
 

@@ -13,15 +13,22 @@ _LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Sums over all replicas, of texts that champion and challenger were both asked.
+    """Sums over all replicas.
 
     Attributes:
-        disagreements: Texts with different labels.
-        seconds, champion_seconds: That each took for all of them, alone.
+        asked: Requests that the challenger was to answer and texts to compare.
+        failures: Of these, that it failed on or had not ended in time.
+        compared: Texts that champion and challenger were both asked.
+        disagreements: Of these, with different labels.
+        timed: Of these, by one plan.
+        seconds, champion_seconds: That each took for all that are timed, alone.
     """
 
+    asked: int = 0
+    failures: int = 0
     compared: int = 0
     disagreements: int = 0
+    timed: int = 0
     seconds: float = 0.0
     champion_seconds: float = 0.0
 
@@ -45,47 +52,90 @@ def served(reports: Iterable[CanaryCounts], champion: str) -> dict[str, Serving]
 
 def _added(sums: Serving, report: CanaryCounts) -> Serving:
     return Serving(
+        asked=sums.asked + report.asked,
+        failures=sums.failures + report.failures,
         compared=sums.compared + report.compared,
         disagreements=sums.disagreements + report.disagreements,
+        timed=sums.timed + report.timed,
         seconds=sums.seconds + report.seconds,
         champion_seconds=sums.champion_seconds + report.champion_seconds,
     )
 
 
 def judge_serving(term: ServingTermSettings, serving: Serving | None, against_baseline: bool) -> TermResult:
-    """The term's result. Too few texts or none are undecided, and so is an interval that holds the limit.
+    """The term's result, of three parts: one that fails fails it, and all must pass for it to pass.
 
-    The interval is exact (Clopper and Pearson, 1934), two-sided, 95 %.
+    Too few texts or none are undecided, and so is an interval that holds its limit. Intervals are exact (Clopper and
+    Pearson, 1934), two-sided, 95 %.
     """
     if against_baseline:
-        return _result(term, Outcome.NOT_APPLICABLE, "without a champion nobody answers beside it")
-    compared = serving.compared if serving else 0
-    ratio = serving.latency_ratio if serving else None
-    if serving is None or ratio is None or compared < term.min_texts:
-        why = f"{compared} texts compared beside the champion, {term.min_texts} needed; see 'tidemill canary'"
-        return _result(term, Outcome.UNDECIDED, why, rows=compared)
-    interval = binomtest(serving.disagreements, compared).proportion_ci(_LEVEL)
-    low, high = float(interval.low), float(interval.high)
+        return TermResult(
+            name=term.kind,
+            outcome=Outcome.NOT_APPLICABLE,
+            guard=term.guard,
+            rows=0,
+            detail="without a champion nobody answers beside it",
+        )
+    found = serving or Serving()
+    low, high = _interval(found.disagreements, found.compared)
+    parts = [_failures(term, found), _disagreements(term, found), _latency(term, found)]
+    outcomes = {outcome for outcome, _ in parts}
     return TermResult(
         name=term.kind,
-        outcome=_outcome(term, low, high, ratio),
+        outcome=next((each for each in (Outcome.FAIL, Outcome.UNDECIDED) if each in outcomes), Outcome.PASS),
         guard=term.guard,
-        value=serving.disagreements / compared,
-        low=low,
-        high=high,
+        value=found.disagreements / found.compared if found.compared else None,
+        low=low if found.compared else None,
+        high=high if found.compared else None,
         threshold=term.max_disagreement,
-        rows=compared,
-        detail=f"{serving.disagreements} of {compared} texts labelled otherwise than by the champion, {low:.2%} to "
-        f"{high:.2%} of all, {term.max_disagreement:.2%} at most; {ratio:.3g} times its seconds, "
-        f"{term.max_latency_ratio:g} at most",
+        rows=found.compared,
+        detail="; ".join(said for _, said in parts),
     )
 
 
-def _outcome(term: ServingTermSettings, low: float, high: float, ratio: float) -> Outcome:
-    if low > term.max_disagreement or ratio > term.max_latency_ratio:
+Part = tuple[Outcome, str]
+
+
+def _failures(term: ServingTermSettings, serving: Serving) -> Part:
+    low, high = _interval(serving.failures, serving.asked)
+    said = (
+        f"failed {serving.failures} times of {serving.asked}, {low:.2%} to {high:.2%} of all, "
+        f"{term.max_failures:.2%} at most"
+    )
+    return _outcome(low, high, term.max_failures), said
+
+
+def _disagreements(term: ServingTermSettings, serving: Serving) -> Part:
+    if serving.compared < term.min_texts:
+        few = f"{serving.compared} texts compared beside the champion, {term.min_texts} needed; see 'tidemill canary'"
+        return Outcome.UNDECIDED, few
+    low, high = _interval(serving.disagreements, serving.compared)
+    said = (
+        f"{serving.disagreements} of {serving.compared} texts labelled otherwise than by the champion, {low:.2%} to "
+        f"{high:.2%} of all, {term.max_disagreement:.2%} at most"
+    )
+    return _outcome(low, high, term.max_disagreement), said
+
+
+def _latency(term: ServingTermSettings, serving: Serving) -> Part:
+    if not term.judges_latency:
+        return Outcome.PASS, "its seconds are not asked for"
+    ratio = serving.latency_ratio
+    if ratio is None or serving.timed < term.min_texts:
+        few = f"{serving.timed} texts timed where both computed by one plan, {term.min_texts} needed"
+        return Outcome.UNDECIDED, few
+    outcome = Outcome.FAIL if ratio > term.max_latency_ratio else Outcome.PASS
+    return outcome, f"{ratio:.3g} times its seconds, {term.max_latency_ratio:g} at most"
+
+
+def _outcome(low: float, high: float, limit: float) -> Outcome:
+    if low > limit:
         return Outcome.FAIL
-    return Outcome.UNDECIDED if high > term.max_disagreement else Outcome.PASS
+    return Outcome.UNDECIDED if high > limit else Outcome.PASS
 
 
-def _result(term: ServingTermSettings, outcome: Outcome, why: str, rows: int = 0) -> TermResult:
-    return TermResult(name=term.kind, outcome=outcome, guard=term.guard, rows=rows, detail=why)
+def _interval(events: int, of: int) -> tuple[float, float]:
+    if not of:
+        return 0.0, 1.0
+    found = binomtest(events, of).proportion_ci(_LEVEL)
+    return float(found.low), float(found.high)

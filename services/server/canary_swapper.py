@@ -5,6 +5,7 @@ Whatever fails here, the champion answers on; a promotion that comes meanwhile g
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
 
@@ -40,6 +41,9 @@ class Stands(Switches, Protocol):
 class Prepares(Protocol):
     """What makes a version ready to answer."""
 
+    def alone(self) -> AbstractContextManager[None]:
+        """Nobody else makes models; afterwards whoever does looks again at what stands where."""
+
     def prepare_challenger(self, version: str, report: Callable[[ServerPhase, str], None]) -> Slot:
         """Loaded, verified, proven and warm."""
 
@@ -62,7 +66,9 @@ class CanarySwapper:
         self._metrics, self._publish = metrics, publish
         self._attempt = Attempt()
         self._wanted: Canary | None = None
-        self._leaving: Slot | None = None
+        self._champion: str | None = None  # beside whom whoever stands there, or leaves, was counted
+        self._leaving: Challenger | None = None
+        self._promoted: Challenger | None = None
         self._reported = time.monotonic()
 
     def make_way(self, champion: Champion) -> None:
@@ -71,8 +77,17 @@ class CanarySwapper:
         Its last requests may go on meanwhile: a promotion does not wait for them.
         """
         present = self._stage.challenger
-        if present is not None and not champion.is_the(present.slot.card):
+        if present is not None and champion.is_the(present.slot.card):
+            self._promoted = present
+        elif present is not None:
             self._leave(present)
+
+    def close(self) -> None:
+        """At the end of the process: what was counted is not lost."""
+        self._settle_promoted()
+        for challenger in (self._stage.challenger, self._leaving):
+            if challenger is not None:
+                self._report(challenger)
 
     def follow(
         self, wanted: Canary | None, is_still_wanted: Callable[[], bool], ended: Callable[[Canary], str]
@@ -83,6 +98,7 @@ class CanarySwapper:
             is_still_wanted: Asked between the steps of loading it.
             ended: Why one of before is not wanted any more.
         """
+        self._settle_promoted()
         self._drain()
         if wanted != self._wanted:
             self._change(wanted, ended)
@@ -102,15 +118,23 @@ class CanarySwapper:
             log.info("canary_wanted", by=wanted.by, why=wanted.why, **about)
         self._wanted = wanted
 
+    def _settle_promoted(self) -> None:
+        """The counts of a challenger that is one no more; one that could not be taken over stands there still."""
+        if self._promoted is not None and self._stage.challenger is None:
+            self._report(self._promoted)
+        self._promoted = None
+
     def _end(self, present: Challenger | None) -> None:
         if present is not None:
-            self._leave(present)
-            self._drain()
+            self._let_go(present)
         if self._status.now.canary is not None:
             self._show(None)
             self._status.beside(None)
 
     def _go_on(self, present: Challenger, wanted: Canary) -> None:
+        if present.canary.role is not wanted.role:
+            self._report(present)
+            present = replace(present, tally=Tally())
         if present.canary != wanted:
             present = replace(present, canary=wanted)
             self._stand(present)
@@ -122,15 +146,13 @@ class CanarySwapper:
     def _switch_off(self, present: Challenger, trouble: str) -> None:
         log.error("canary_switched_off", version=present.canary.version, reason=trouble)
         self._metrics.switched_off.inc()
-        self._leave(present)
-        self._drain()
+        self._let_go(present)
         self._attempt.give_up(present.canary)
         self._status.beside(_state(present.canary, ServerPhase.FAILED, f"switched off here: {trouble}"))
 
     def _bring(self, wanted: Canary, is_still_wanted: Callable[[], bool]) -> None:
         if (present := self._stage.challenger) is not None:
-            self._leave(present)
-            self._drain()
+            self._let_go(present)
 
         def report(phase: ServerPhase, version: str) -> None:
             if not is_still_wanted():
@@ -138,7 +160,10 @@ class CanarySwapper:
             self._status.beside(_state(wanted, phase))
 
         try:
-            slot = self._swapper.prepare_challenger(wanted.version, report)
+            with self._swapper.alone():
+                slot = self._swapper.prepare_challenger(wanted.version, report)
+                self._champion = serving.version if (serving := self._status.now.serving) is not None else None
+                self._stand(Challenger(wanted, slot, Tally()))
         except OvertakenError:
             log.info("canary_overtaken", version=wanted.version)
         except Stopped:
@@ -150,7 +175,6 @@ class CanarySwapper:
             self._status.beside(_state(wanted, ServerPhase.FAILED, str(error)))
         else:
             self._attempt = Attempt()
-            self._stand(Challenger(wanted, slot, Tally()))
 
     def _stand(self, challenger: Challenger) -> None:
         canary = challenger.canary
@@ -158,15 +182,22 @@ class CanarySwapper:
         self._show(canary)
         self._status.beside(_state(canary, ServerPhase.SERVING))
 
+    def _let_go(self, challenger: Challenger) -> None:
+        with self._swapper.alone():
+            self._leave(challenger)
+            self._drain()
+
     def _leave(self, challenger: Challenger) -> None:
-        self._leaving = self._stage.place_beside(None)
-        self._report(challenger)
+        self._stage.place_beside(None)
+        self._leaving = challenger
         self._show(None)
         self._shelf.keep_beside(None)
 
     def _drain(self) -> None:
+        """Its last requests count too."""
         if self._leaving is not None:
-            self._stage.drain(self._leaving)
+            self._stage.drain(self._leaving.slot)
+            self._report(self._leaving)
             self._leaving = None
 
     def _show(self, canary: Canary | None) -> None:
@@ -178,21 +209,22 @@ class CanarySwapper:
         self._metrics.share.labels(canary.role.value).set(canary.share)
 
     def _report(self, challenger: Challenger) -> None:
-        champion = self._status.now.serving
-        if champion is not None and (counts := challenger.tally.counts).asked:
+        if self._champion is not None and (counts := challenger.tally.counts).asked:
             self._reported = time.monotonic()
             self._publish(
                 CanaryCounts(
                     version=challenger.canary.version,
-                    champion=champion.version,
+                    champion=self._champion,
                     role=challenger.canary.role,
                     replica_id=self._replica,
                     session_id=challenger.tally.session_id,
+                    asked=counts.asked,
                     answers=counts.answers,
                     failures=counts.failures,
                     compared=counts.compared,
                     disagreements=counts.disagreements,
                     score_difference=counts.score_difference,
+                    timed=counts.timed,
                     seconds=counts.seconds,
                     champion_seconds=counts.champion_seconds,
                     at=utc_now(),

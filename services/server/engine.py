@@ -1,6 +1,7 @@
 """From texts to answers: clean, batch, infer, name, remember. A request is answered whole by the version it names.
 
-A canary answers its share of the callers; whatever it does not answer, or not in time, the champion answers instead.
+A canary answers its share of the callers, as long as the champion could still answer after it. What it fails on, or
+is not expected to answer soon enough, the champion answers instead.
 """
 
 import time
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.server.batcher import Batcher
+from services.server.batcher import Batcher, UnfinishedError
 from services.server.card import Card
 from services.server.slots import Challenger, Slot, Slots
 from services.server.stickiness import is_in_share
@@ -124,6 +125,9 @@ class Engine:
             return await self._by_champion(question)
         if question.version is not None:
             return await self._by_challenger(challenger, question)
+        if not self._is_time_for_both(challenger, question):
+            self._metrics.canary.passed_over(challenger.canary.version)
+            return await self._by_champion(question)
         began = time.monotonic()
         try:
             seconds = self._canary.patience_share * question.timeout_seconds
@@ -140,6 +144,15 @@ class Engine:
             return False
         return is_in_share(canary.version, question.caller, canary.share)
 
+    def _is_time_for_both(self, challenger: Challenger, question: Question) -> bool:
+        """Whether the canary is expected to answer within its part of the time, and the champion within the rest."""
+        seconds, champion = self._canary.patience_share * question.timeout_seconds, self._slots.current
+        return (
+            champion is not None
+            and self.batcher.is_in_time(challenger.slot, question.texts, seconds)
+            and self.batcher.is_in_time(champion, question.texts, question.timeout_seconds - seconds)
+        )
+
     async def _by_champion(self, question: Question) -> Predictions:
         with self._slots.use() as slot:
             if question.version not in (None, slot.card.version):
@@ -153,18 +166,11 @@ class Engine:
         return found
 
     async def _instead(self, challenger: Challenger, question: Question, error: Exception) -> Predictions:
-        """The champion's answer. Late is only who is too late where the champion is not: else too much is waiting."""
-        is_late = isinstance(error, RetryableError)
-        if not is_late:
-            self._failed(challenger)
-        found = await self._by_champion(question)
-        if is_late:
-            self._failed(challenger)
-        return found
-
-    def _failed(self, challenger: Challenger) -> None:
-        challenger.tally.failed()
-        self._metrics.canary.failed(challenger.canary.version, ServingRole.CANARY)
+        """The champion's answer. Of the canary only what it was asked says something, not how much was waiting."""
+        if isinstance(error, UnfinishedError) or not isinstance(error, RetryableError):
+            challenger.tally.failed()
+            self._metrics.canary.failed(challenger.canary.version, ServingRole.CANARY)
+        return await self._by_champion(question)
 
     async def _answer(self, slot: Slot, role: ServingRole, question: Question) -> Predictions:
         """The slot must be occupied."""

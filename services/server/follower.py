@@ -92,6 +92,7 @@ class Follower(threading.Thread):
                 # This thread must not die: the server would answer on for ever with an old model.
                 log.exception("step_failed")
                 self._stopping.wait(self._poll_seconds)
+        self._canaries.close()
         self._ledger.close()
 
     def _begin(self) -> None:

@@ -28,6 +28,11 @@ class LatencyModel:
         self._tokens_seconds = self._tokens_seconds * _KEPT + tokens * seconds
 
     @property
+    def is_known(self) -> bool:
+        """Some batch was observed."""
+        return self._weight > 0
+
+    @property
     def per_batch(self) -> float:
         """a, in seconds; 0 before the first batch and while batches are too much alike to tell."""
         return max(0.0, (self._seconds - self.per_token * self._tokens) / self._weight) if self._weight else 0.0

@@ -1,7 +1,9 @@
 """Finds the plan by which the model in service answers fastest, beside the answers, and switches to it.
 
-A new model serves in fp32 at once; no promotion waits for this. It gives up as soon as another model is taken over, so
-that no more than three are in memory: the one in service, and what is tried in other precisions.
+A new model serves in fp32 at once. While another is taken over, or a challenger stands beside it, nothing is tried; so
+no more than three are in memory, the one in service and one in each other precision. Only one step, a loading or a
+forward pass, is waited for, and not for ever: one that takes longer than `ASIDE_SECONDS` keeps its models beside the
+new one until it ends.
 """
 
 import threading
@@ -16,7 +18,7 @@ from services.server.card import Card
 from services.server.holdout import Holdout
 from services.server.plan_report import PlanReport
 from services.server.shelf import Shelf
-from services.server.slots import ServedModel, Slot
+from services.server.slots import Challenger, ServedModel, Slot
 from services.server.speeds import Speeds
 from services.server.status import Status
 from services.server.turns import AbandonedError, Turns
@@ -28,16 +30,19 @@ from shared.plan_settings import OFF, PlanSettings
 
 log = structlog.get_logger("planner")
 CHARS_PER_TOKEN = 4  # of English
-# A step is one forward pass or one loading; a promotion waits for it, but not for ever.
 ASIDE_SECONDS = 10.0
 
 
 class Current(Protocol):
-    """Where the model in service stands."""
+    """Where the model in service stands, and who may be beside it."""
 
     @property
     def current(self) -> Slot | None:
         """The model that the next request will get."""
+
+    @property
+    def challenger(self) -> Challenger | None:
+        """The model beside it."""
 
 
 class Replaces(Protocol):
@@ -85,7 +90,10 @@ class Planner(threading.Thread):
 
     @contextmanager
     def standing_aside(self) -> Iterator[None]:
-        """While another model is taken over, nothing is tried and nothing held; then whatever serves is planned."""
+        """While another model is brought or let go, nothing is tried or held; then whatever serves alone is planned.
+
+        Waits for the step under way, at most `ASIDE_SECONDS`.
+        """
         self._aside.set()
         held = self._working.acquire(timeout=ASIDE_SECONDS)
         try:
@@ -104,32 +112,40 @@ class Planner(threading.Thread):
 
     def step(self) -> None:
         """Plans for the model in service, unless that was done."""
-        with self._working:
-            slot = self._slots.current
-            if slot is None or slot is self._planned:
-                return
-            try:
-                self._plan(slot)
-            except AbandonedError:
-                log.info("abandoned", version=slot.card.version)
-            except Exception as error:
-                # The model in service answers on as it does.
-                log.warning("planning_failed", version=slot.card.version, error=f"{type(error).__name__}: {error}")
+        slot = self._slots.current
+        if slot is None or slot is self._planned or self._slots.challenger is not None:
+            return
+        try:
+            self._plan(slot)
+        except AbandonedError:
+            log.info("abandoned", version=slot.card.version)
+        except Exception as error:
+            # The model in service answers on as it does.
+            log.warning("planning_failed", version=slot.card.version, error=f"{type(error).__name__}: {error}")
 
     def _plan(self, slot: Slot) -> None:
         if self._settings.use == OFF:
             return
-        usual = Plan.parse(slot.model.plan)
+        # Neither an archive nor a registry that is slow, nor a long request, may keep a promotion waiting.
         holdout, only_exact = self._holdout(slot.card)
-        plans = self._plans(usual, quantised=only_exact is None)
+        with self._working:
+            self._unless_abandoned(slot)
+            tried, planned = self._improved(slot, holdout, quantised=only_exact is None)
+        self._planned = planned
+        if planned is not slot:
+            self._stage.drain(slot)
+        self._report(slot.card, tried, only_exact)
+
+    def _improved(self, slot: Slot, holdout: Holdout, *, quantised: bool) -> tuple[list[Tried], Slot]:
+        """What was tried, and what serves now. All other models that were made are let go of at the end."""
+        usual = Plan.parse(slot.model.plan)
+        plans = self._plans(usual, quantised=quantised)
         exam = Exam(holdout.texts, holdout.labels, usual.token_budget * CHARS_PER_TOKEN, self._turns(slot).take)
         workshop = Workshop(self._outside.load, self._shelf.folder(slot.card), slot.model, exam)
         order, speed = self._ranked(workshop, slot.model, plans, exam)
         tried = choose(order, speed, workshop.judge, self._settings)
         chosen = next(each.plan for each in tried if each.chosen)
-        planned = slot if chosen == usual else self._switch(slot, workshop.model(chosen))
-        self._planned = planned
-        self._report(slot.card, tried, only_exact)
+        return tried, slot if chosen == usual else self._switch(slot, workshop.model(chosen))
 
     def _plans(self, usual: Plan, *, quantised: bool) -> list[Plan]:
         if (fixed := self._settings.fixed) is None:
@@ -147,10 +163,15 @@ class Planner(threading.Thread):
         return found, few if len(found.texts) < least else None
 
     def _turns(self, slot: Slot) -> Turns:
-        def abandoned(seconds: float) -> bool:
-            return self._aside.wait(seconds) or self._slots.current is not slot
+        return Turns(self._settings, self._outside.busy, lambda seconds: self._is_abandoned(slot, seconds))
 
-        return Turns(self._settings, self._outside.busy, abandoned)
+    def _is_abandoned(self, slot: Slot, seconds: float) -> bool:
+        """Whether, within so many seconds, something else goes before this one's plan."""
+        return self._aside.wait(seconds) or self._slots.current is not slot or self._slots.challenger is not None
+
+    def _unless_abandoned(self, slot: Slot) -> None:
+        if self._is_abandoned(slot, 0.0):
+            raise AbandonedError
 
     def _ranked(
         self, workshop: Workshop, model: ServedModel, plans: Sequence[Plan], exam: Exam
@@ -181,10 +202,10 @@ class Planner(threading.Thread):
 
     def _switch(self, slot: Slot, model: ServedModel) -> Slot:
         better = Slot(slot.card, model)
+        self._unless_abandoned(slot)
         if not self._stage.replace(slot, better):
             raise AbandonedError
         self._status.serves(slot.card, model.plan)
-        self._stage.drain(slot)
         return better
 
     def _report(self, card: Card, tried: Sequence[Tried], only_exact: str | None) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from services.server.card import Card
+from services.server.latency import LatencyModel
 from services.server.tally import Tally
 from shared.canary import Canary
 from shared.classifier.plan import Plan
@@ -47,10 +48,10 @@ class ServedModel(Predictor, Protocol):
 
 
 class Slot:
-    """One loaded model and the requests that it is answering."""
+    """One loaded model, the requests that it is answering, and how long it takes for them."""
 
     def __init__(self, card: Card, model: ServedModel) -> None:
-        self.card = card
+        self.card, self.latency = card, LatencyModel()
         self._model: ServedModel | None = model
         self._in_flight = 0
         self._idle = asyncio.Event()

@@ -85,6 +85,10 @@ class Swapper:
         self._source, self._shelf, self._load, self._stage = source, shelf, load, stage
         self._status, self._metrics = status, metrics
 
+    def alone(self) -> AbstractContextManager[None]:
+        """While it lasts, nobody else makes models."""
+        return self._alone()
+
     def take_over(self, champion: Champion) -> None:
         """Puts the champion into service, or changes nothing.
 
@@ -111,7 +115,7 @@ class Swapper:
         return self._proven(card, report)
 
     def prepare_challenger(self, version: str, report: Report) -> Slot:
-        """As `prepare`, of a version that is complete in the registry and that nobody has decided on.
+        """As `prepare`, of a version that is complete in the registry and that nobody has decided on; within `alone`.
 
         Raises:
             WrongModelError: It is not, or may not be used; otherwise as `take_over`.
@@ -122,8 +126,7 @@ class Swapper:
             objection = objection_to_tags(version, found.tags if found else None, bool(found and found.has_weights))
             if objection is not None:
                 raise WrongModelError(objection)
-        with self._alone():
-            slot = self.prepare(Champion(version, known.digest if known else None), report)
+        slot = self.prepare(Champion(version, known.digest if known else None), report)
         self._shelf.keep_beside(slot.card)
         return slot
 

@@ -13,12 +13,14 @@ class Pair:
     Attributes:
         difference: Absolute difference of the two probabilities of the champion's label.
         seconds, champion_seconds: That each took for it alone.
+        is_timed: Both computed by one plan, so that the seconds are comparable.
     """
 
     agrees: bool
     difference: float
     seconds: float
     champion_seconds: float
+    is_timed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,9 @@ class Counts:
     Attributes:
         asked: Requests that it was to answer and texts to compare, failed ones included.
         answers: Texts that it answered to callers.
-        compared: Texts that both models answered; the sums below are over these.
+        compared: Texts that both models answered.
+        disagreements, score_difference: Of these.
+        timed: Of these, by one plan; the seconds are over these.
     """
 
     asked: int = 0
@@ -37,6 +41,7 @@ class Counts:
     compared: int = 0
     disagreements: int = 0
     score_difference: float = 0.0
+    timed: int = 0
     seconds: float = 0.0
     champion_seconds: float = 0.0
 
@@ -78,6 +83,7 @@ class Tally:
             compared=was.compared + 1,
             disagreements=was.disagreements + (not pair.agrees),
             score_difference=was.score_difference + pair.difference,
-            seconds=was.seconds + pair.seconds,
-            champion_seconds=was.champion_seconds + pair.champion_seconds,
+            timed=was.timed + pair.is_timed,
+            seconds=was.seconds + pair.seconds * pair.is_timed,
+            champion_seconds=was.champion_seconds + pair.champion_seconds * pair.is_timed,
         )

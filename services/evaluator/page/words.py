@@ -23,7 +23,7 @@ MEANINGS = {
     "baseline": "Is it proven worse than a generic model that was never trained on these reviews?",
     "size": "Are its files about as large as the champion's?",
     "latency": "Does it answer about as fast as the champion?",
-    "serving": "Beside the champion, on what users asked: did it answer about the same, about as fast?",
+    "serving": "Beside the champion, on what users asked: did it fail rarely, answer about the same, about as fast?",
     "perplexity": "Does it guess words that were taken out of held-out reviews better than its parent?",
     "accuracy_after_fine_tuning": "Does a classifier made of it lose no more accuracy than the margin allows, against "
     "one made of its parent by the same training on the same reviews?",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from services.server.batcher import Batcher, OverloadedError, TooLateError, estimated_tokens
+from services.server.batcher import Batcher, OverloadedError, TooLateError, UnfinishedError, estimated_tokens
 from services.server.slots import Slot
 from services.server.waiting import Flow
 from shared.metrics import ServerMetrics
@@ -61,10 +61,10 @@ async def busy(
     return first
 
 
-def slow(batcher: Batcher[str], seconds: float = 1.0) -> None:
+def slow(model: Slot, seconds: float = 1.0) -> None:
     """The model is thought to take so long for three tokens."""
     for _ in range(100):
-        batcher._latency.observe(3, seconds)
+        model.latency.observe(3, seconds)
 
 
 def run(story: Callable[[], Awaitable[None]]) -> None:
@@ -177,7 +177,7 @@ def test_a_line_of_a_stream_is_not_given_up_for_what_was_learned() -> None:
     async def story() -> None:
         ask, model = Asked(), slot()
         async with running(ask, budget=10) as batcher:
-            slow(batcher, seconds=2 * PATIENCE)
+            slow(model, seconds=2 * PATIENCE)
             first = await busy(ask, batcher, model)
             with pytest.raises(TooLateError):
                 await batcher.submit(model, ["alone"], PATIENCE)
@@ -227,7 +227,7 @@ def test_a_request_that_cannot_be_answered_in_time_is_told_at_the_door() -> None
     async def story() -> None:
         ask, model = Asked(), slot()
         async with running(ask, budget=10) as batcher:
-            slow(batcher)
+            slow(model)
             first = await busy(ask, batcher, model)
             with pytest.raises(TooLateError, match="an answer would take some") as told:
                 await batcher.submit(model, ["hopeless"] * 20, 2.0)
@@ -246,7 +246,7 @@ def test_a_model_thought_too_slow_is_tried_again_as_soon_as_nothing_waits() -> N
     async def story() -> None:
         ask, model = Asked(), slot()
         async with running(ask, budget=10) as batcher:
-            slow(batcher, seconds=2 * PATIENCE)
+            slow(model, seconds=2 * PATIENCE)
             assert await batcher.submit(model, ["a"], PATIENCE) == ["1:a"]
 
     run(story)
@@ -261,7 +261,7 @@ def test_an_answer_that_would_come_too_late_is_not_computed() -> None:
             first = await busy(ask, batcher, model)
             waiting = asyncio.create_task(batcher.submit(model, ["too late"], 5.0))
             await asyncio.sleep(0)
-            slow(batcher, seconds=100.0)
+            slow(model, seconds=100.0)
             ask.gate.set()
             with pytest.raises(TooLateError, match="would come too late"):
                 await waiting
@@ -315,5 +315,81 @@ def test_a_model_at_work_is_kept_though_everybody_left() -> None:
             assert not draining.done()
             ask.gate.set()
             await draining
+
+    run(story)
+
+
+def test_how_long_one_model_takes_says_nothing_about_another_that_was_asked_too() -> None:
+    async def story() -> None:
+        ask, quick, sluggish = Asked(), slot("1"), slot("2")
+        async with running(ask, budget=10) as batcher:
+            quick.latency.observe(3, 0.001)
+            slow(sluggish, seconds=100.0)
+            first = await busy(ask, batcher, quick)
+            with pytest.raises(TooLateError):
+                await batcher.submit(sluggish, ["a"], 10.0)
+            waiting = asyncio.create_task(batcher.submit(quick, ["a"], 10.0))
+            await asyncio.sleep(0)
+            ask.gate.set()
+            assert await waiting == ["1:a"]
+            await first
+
+    run(story)
+
+
+def test_what_waits_for_a_slow_model_counts_at_its_own_speed() -> None:
+    async def story() -> None:
+        ask, quick, sluggish = Asked(), slot("1"), slot("2")
+        async with running(ask, budget=10) as batcher:
+            quick.latency.observe(3, 0.001)
+            first = await busy(ask, batcher, quick)
+            waiting = asyncio.create_task(batcher.submit(sluggish, ["a"], PATIENCE))
+            await asyncio.sleep(0)
+            slow(sluggish, seconds=10.0)
+            assert not batcher.is_in_time(quick, ["b"], 5.0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            assert batcher.is_in_time(quick, ["b"], 5.0)
+            assert not batcher._forecast._waiting
+            ask.gate.set()
+            await first
+
+    run(story)
+
+
+def test_what_is_done_aside_is_expected_to_take_its_time_and_is_nobodys_own() -> None:
+    """A request that comes meanwhile waits in the queue, not in the worker: that is not its model's time."""
+
+    async def story() -> None:
+        ask, model, beside, go_on = Asked(), slot("1"), slot("2"), threading.Event()
+        async with running(ask, budget=10) as batcher:
+            model.latency.observe(3, 0.001)
+            slow(beside, seconds=100.0)
+            aside = asyncio.create_task(batcher.aside(lambda: go_on.wait(20), (model, beside), 3))
+            await asyncio.sleep(0)
+            assert not batcher.is_idle
+            assert batcher.busy_seconds() > 0
+            with pytest.raises(TooLateError, match="an answer would take some"):
+                await batcher.submit(model, ["a"], 10.0)
+            waiting = asyncio.create_task(batcher.submit(model, ["b"], 1000.0))
+            await asyncio.sleep(0.05)
+            assert len(batcher._queue) == 1
+            go_on.set()
+            assert await waiting == ["1:b"]
+            assert await aside
+
+    run(story)
+
+
+def test_who_is_late_while_the_model_is_at_it_is_told_apart_from_who_waits() -> None:
+    async def story() -> None:
+        ask, model = Asked(), slot()
+        async with running(ask) as batcher:
+            ask.gate.clear()
+            with pytest.raises(UnfinishedError):
+                await batcher.submit(model, ["first"], 0.1)
+            with pytest.raises(TooLateError) as told:
+                await batcher.submit(model, ["second"], 0.05)
+            assert not isinstance(told.value, UnfinishedError)
 
     run(story)

@@ -1,4 +1,4 @@
-"""A canary answers its callers, and costs nobody an answer."""
+"""A canary answers its callers, and what it cannot answer in time the champion does."""
 
 import asyncio
 import threading
@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.server.batcher import OverloadedError, TooLateError
 from services.server.engine import Engine, OtherVersionError, Prediction, Predictions, Question
-from services.server.slots import Challenger, Slots
+from services.server.slots import Challenger, Slot, Slots
 from services.server.stickiness import is_in_share
 from services.server.tally import Tally
 from shared.canary import Canary
@@ -40,12 +41,36 @@ class Stage:
     async def ask(self, caller: str | None, version: str | None = None, seconds: float = 20.0) -> Predictions:
         return await self.engine.predict(Question(["a film"], seconds, version, caller))
 
+    def champion_waits(self) -> bool:
+        """A text waits for the champion."""
+        return self.slots.current in self.engine.batcher._forecast._waiting
+
+    def fill_the_queue(self) -> None:
+        """Not a token more may wait."""
+        self.engine.batcher._limit = self.engine.batcher._queue.tokens
+
     def failures(self) -> float | None:
         return self.collector.get_sample_value("tidemill_version_failures_total", {"version": "2", "role": "canary"})
 
 
 def fail(texts: Sequence[str]) -> None:
     raise ValueError("a model that fails")
+
+
+def is_slow(slot: Slot, seconds: float) -> None:
+    """It is thought to take so long for every batch."""
+    slot.latency.observe(1, seconds)
+
+
+class Hanging:
+    """What a model does until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.entered, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, texts: Sequence[str]) -> None:
+        self.entered.set()
+        assert self.go_on.wait(20)
 
 
 @asynccontextmanager
@@ -166,7 +191,9 @@ def counted(stage: Stage, version: str) -> None:
     """Whatever may be counted of a challenger but its answers."""
     canary = stage.engine._metrics.canary
     canary.failed(version, ServingRole.CANARY)
-    canary.compared(version, ServingRole.CANARY, agrees=True, difference=0.0, seconds=1.0, champion_seconds=2.0)
+    canary.compared(
+        version, ServingRole.CANARY, agrees=True, difference=0.0, seconds=1.0, champion_seconds=2.0, is_timed=True
+    )
 
 
 def test_metrics_tell_of_champion_challenger_and_the_champion_before_and_of_no_version_more() -> None:
@@ -189,16 +216,79 @@ def test_metrics_tell_of_champion_challenger_and_the_champion_before_and_of_no_v
         assert len(versions(stage)) == 8
         assert set(map(frozenset, versions(stage).values())) == {frozenset({"2", "3", "4"})}
 
+
+def test_a_canary_that_would_leave_the_champion_no_time_is_not_asked() -> None:
+    """It hangs for good here, so that whoever asks it, with one worker for both, gets no answer from anybody."""
+    hanging = Hanging()
+
+    async def story(stage: Stage) -> None:
+        stage.model.before = hanging
+        is_slow(stage.challenger.slot, 0.4)
+        assert (await stage.ask(INSIDE, seconds=0.5)).card.version == "1"
+        assert stage.model.calls == []
+        assert stage.collector.get_sample_value("tidemill_canary_passed_over_total", {"version": "2"}) == 1
+        assert stage.tally.counts.asked == 0
+
+    try:
+        told(Stage(), story)
+    finally:
+        hanging.go_on.set()
+
+
+def test_a_canary_is_not_asked_where_the_rest_of_the_time_would_not_do_for_the_champion() -> None:
+    async def story(stage: Stage) -> None:
+        assert stage.slots.current is not None
+        is_slow(stage.challenger.slot, 1.0)
+        is_slow(stage.slots.current, 15.0)
+        assert (await stage.ask(INSIDE, seconds=20.0)).card.version == "1"
+        assert (await stage.ask(INSIDE, seconds=40.0)).card.version == "2"
+
     told(Stage(), story)
 
 
 def test_seconds_compared_are_told_by_the_challengers_role() -> None:
     stage = Stage()
     canary = stage.engine._metrics.canary
-    canary.compared("2", ServingRole.CANARY, agrees=True, difference=0.0, seconds=1.0, champion_seconds=2.0)
+    canary.compared(
+        "2", ServingRole.CANARY, agrees=True, difference=0.0, seconds=1.0, champion_seconds=2.0, is_timed=True
+    )
     for role, seconds in (("canary", 1.0), ("champion", 2.0), ("shadow", None)):
         labels = {"version": "2", "role": role}
         assert stage.collector.get_sample_value("tidemill_canary_compared_seconds_total", labels) == seconds
+
+
+def test_a_canary_that_makes_the_champion_late_too_is_counted_as_failed() -> None:
+    hanging = Hanging()
+
+    async def story(stage: Stage) -> None:
+        stage.model.before = hanging
+        with pytest.raises(TooLateError):
+            await stage.ask(INSIDE, seconds=0.2)
+        assert (stage.tally.counts.failures, stage.failures()) == (1, 1)
+        hanging.go_on.set()
+
+    told(Stage(), story)
+
+
+def test_load_alone_says_nothing_about_a_canary() -> None:
+    """Neither a full queue, nor waiting in vain behind the champion's texts, is its failure."""
+    hanging = Hanging()
+
+    async def story(stage: Stage) -> None:
+        stage.champion.before = hanging
+        first = asyncio.create_task(stage.ask(OUTSIDE))
+        assert await asyncio.to_thread(hanging.entered.wait, 20)
+        waiting = asyncio.create_task(stage.ask(INSIDE, seconds=4.0))  # the canary has 0.04 s of them
+        while not stage.champion_waits():
+            await asyncio.sleep(0.001)
+        stage.fill_the_queue()
+        with pytest.raises(OverloadedError):
+            await stage.ask(INSIDE)
+        hanging.go_on.set()
+        assert {(await task).card.version for task in (first, waiting)} == {"1"}
+        assert (stage.tally.counts.failures, stage.failures()) == (0, None)
+
+    told(Stage(patience_share=0.01), story)
 
 
 def test_a_promoted_canary_answers_everybody() -> None:

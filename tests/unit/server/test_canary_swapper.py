@@ -1,10 +1,14 @@
 """The challenger beside the champion: brought there as a champion is, let go when it is over."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from services.server.champion import Champion
+from services.server.tally import Tally
 from shared.canary import Canary
 from shared.events import ServerPhase, ServingRole
 from tests.unit.server.test_follower import Story
@@ -79,6 +83,69 @@ def test_when_it_is_over_its_model_is_let_go_and_what_was_counted_is_reported(st
     assert story.bench.status.now.canary is None
     (report,) = story.bench.reports
     assert (report.version, report.champion, report.answers) == ("2", "1", 3)
+
+
+def tally(story: Story) -> Tally:
+    challenger = story.bench.stage.slots.challenger
+    assert challenger is not None
+    return challenger.tally
+
+
+def test_what_was_counted_of_a_promoted_challenger_is_reported_beside_the_champion_before_it(story: Story) -> None:
+    ordered(story, canary())
+    tally(story).answered(3)
+    story.ledger.champion, story.ledger.canary = champion_of(story, "2"), None
+    story.follower.step()
+    story.follower.step()
+    (report,) = story.bench.reports
+    assert (report.version, report.champion, report.answers) == ("2", "1", 3)
+
+
+def test_nobody_makes_other_models_while_it_is_brought_or_let_go(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever does looks again afterwards, and finds it standing there, or gone."""
+    seen: list[tuple[str, str] | None] = []
+
+    @contextmanager
+    def alone() -> Iterator[None]:
+        seen.append(beside(story.bench))
+        yield
+        seen.append(beside(story.bench))
+
+    monkeypatch.setattr(story.bench.swapper, "_alone", alone)
+    ordered(story, canary())
+    ordered(story, None)
+    assert seen == [None, ("2", "negative"), ("2", "negative"), None]
+
+
+def test_requests_that_were_under_way_when_it_left_are_in_its_last_report(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ordered(story, canary())
+    counted = tally(story)
+    monkeypatch.setattr(story.bench.stage, "drain", lambda retired: counted.answered(1))
+    ordered(story, None)
+    assert story.bench.reports[-1].answers == 1
+
+
+def test_what_was_counted_is_reported_when_the_server_stops(story: Story) -> None:
+    ordered(story, canary())
+    tally(story).answered(3)
+    story.follower._stopping.set()
+    story.follower.run()
+    (report,) = story.bench.reports
+    assert report.answers == 3
+
+
+def test_a_canary_that_becomes_a_shadow_is_counted_anew(story: Story) -> None:
+    ordered(story, canary())
+    before = tally(story)
+    before.answered(3)
+    ordered(story, replace(canary(order="d"), role=ServingRole.SHADOW))
+    (report,) = story.bench.reports
+    assert (report.role, report.session_id, report.answers) == (ServingRole.CANARY, before.session_id, 3)
+    assert tally(story).counts.asked == 0
+    assert tally(story).session_id != before.session_id
+    assert story.bench.registry.downloads == ["1", "2"]
 
 
 def test_a_promoted_challenger_is_not_loaded_again(story: Story) -> None:

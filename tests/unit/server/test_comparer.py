@@ -1,7 +1,9 @@
 """Both models are asked about copies, when nothing waits."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from services.server.batcher import Batcher
 from services.server.comparer import ChallengerFailedError, Comparer, compare
 from services.server.engine import Answer, Prediction
+from shared.classifier.plan import Plan
 from shared.events import ServingRole
 from shared.settings import load_settings
 from tests.unit.server.fakes import FakeModel
@@ -40,6 +43,43 @@ def test_labels_and_scores_are_compared_by_the_champions_label(certainty: float)
     assert pair.difference == pytest.approx(0.9 - certainty, abs=1e-6)
     assert pair.seconds > 0
     assert pair.champion_seconds > 0
+
+
+@dataclass
+class Planned(FakeModel):
+    """Under any plan of its precision, as the server's own models are."""
+
+    shape: str = "fake-1x1"
+
+    def under(self, plan: Plan) -> "Planned":
+        return replace(self, plan=plan.id)
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "is_timed"),
+    [
+        ("torch-fp32-t2-b1024", "torch-fp32-t2-b1024", True),
+        ("torch-fp32-t1-b256", "torch-fp32-t2-b1024", True),
+        ("torch-int8-t2-b1024", "torch-fp32-t2-b1024", False),
+    ],
+)
+def test_times_count_only_where_both_can_compute_by_one_plan(champion: str, challenger: str, is_timed: bool) -> None:
+    """A champion that was switched to int8 is faster than any challenger, which is loaded in fp32."""
+    models = Planned(plan=champion), Planned(plan=challenger)
+    assert compare("a film", *models, 100).is_timed is is_timed
+
+
+def test_what_is_not_timed_adds_to_no_seconds() -> None:
+    async def story(stage: Stage, comparer: Comparer) -> None:
+        stage.champion.plan, stage.model.plan = "torch-int8-t2-b1024", "torch-fp32-t2-b1024"
+        await stage.ask(OUTSIDE)
+        await until(lambda: stage.tally.counts.compared == 1)
+        counts = stage.tally.counts
+        assert (counts.timed, counts.seconds, counts.champion_seconds) == (0, 0.0, 0.0)
+        labels = {"version": "2", "role": "shadow"}
+        assert stage.collector.get_sample_value("tidemill_canary_compared_seconds_total", labels) is None
+
+    told(Stage(ServingRole.SHADOW, 1.0), story)
 
 
 def test_whose_fault_a_failure_is_is_told_apart() -> None:
@@ -96,6 +136,29 @@ def test_nothing_is_compared_while_something_waits_and_what_finds_no_room_is_cou
         await until(lambda: stage.tally.counts.compared == 3)
 
     told(Stage(ServingRole.SHADOW, 1.0), story, waiting_copies=3)
+
+
+def test_a_text_that_the_challenger_takes_too_long_for_is_passed_over_and_tried_again_later() -> None:
+    async def story(stage: Stage, comparer: Comparer) -> None:
+        stage.challenger.slot.latency.observe(5, 1.5)
+        await stage.ask(OUTSIDE)
+        await until(lambda: stage.collector.get_sample_value("tidemill_canary_copies_dropped_total") == 1)
+        assert stage.model.calls == []
+        comparer._compared_at = -math.inf
+        await stage.ask(OUTSIDE)
+        await until(lambda: stage.tally.counts.compared == 1)
+        assert stage.challenger.slot.latency.seconds(5, 100) < 1.5
+
+    told(Stage(ServingRole.SHADOW, 1.0), story, max_compare_seconds=1.0)
+
+
+def test_a_canary_that_is_asked_nothing_any_more_is_compared_on_what_the_champion_answered() -> None:
+    async def story(stage: Stage, comparer: Comparer) -> None:
+        comparer._compared_at = -math.inf
+        await stage.ask(OUTSIDE)
+        await until(lambda: stage.tally.counts.compared == 1)
+
+    told(Stage(), story, compare_share=0.0)
 
 
 def test_a_shadow_that_fails_is_counted_and_the_next_text_is_compared() -> None:

@@ -1,6 +1,7 @@
 """Beside the answers, the fastest plan that agrees is found and switched to; told with fake models."""
 
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,19 +10,22 @@ import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from services.server import planner
 from services.server.card import Card
 from services.server.holdout import Holdout
 from services.server.plan_report import PlanReport
 from services.server.planner import Outside, Planner
 from services.server.shelf import Shelf
-from services.server.slots import Slot, Slots
+from services.server.slots import Challenger, Slot, Slots
 from services.server.speeds import Speeds
 from services.server.status import Status
+from services.server.tally import Tally
+from shared.canary import Canary
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.plan import PRECISIONS, Plan
 from shared.classifier.predictor import Scores
 from shared.errors import ArchiveUnavailableError, ModelError
-from shared.events import ServerState
+from shared.events import ServerState, ServingRole
 from shared.health import Health
 from shared.metrics import ServerMetrics, ServiceMetrics
 from shared.plan_settings import PlanSettings
@@ -263,6 +267,105 @@ def test_it_gives_up_while_another_model_is_taken_over_and_then_plans_for_that(b
     assert bench.recorded == []
     bench.planner.step()
     assert (bench.recorded[0][0], bench.plan) == ("2", INT8.id)
+
+
+class Hanging:
+    """What somebody else does until the promotion, which must not wait for it, lets it end."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.was_let: bool | None = None
+
+    def __call__(self, *about: object) -> Holdout:
+        self.begun.set()
+        self.was_let = self.go_on.wait(10)
+        return HOLDOUT
+
+
+@pytest.fixture
+def waits_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A promotion that waits in vain does so until the planner's own step has timed out, which the tests would see."""
+    monkeypatch.setattr(planner, "ASIDE_SECONDS", 100.0)
+
+
+@pytest.mark.usefixtures("waits_long")
+def test_a_promotion_does_not_wait_for_an_archive_that_is_slow(bench: Bench) -> None:
+    bench.serve("1")
+    hanging = bench.planner._outside.holdout = Hanging()
+    working = threading.Thread(target=bench.planner.step)
+    working.start()
+    assert hanging.begun.wait(30)
+    with bench.planner.standing_aside():
+        bench.serve("2")
+        hanging.go_on.set()
+    working.join(30)
+    assert hanging.was_let
+    assert (bench.loaded, bench.recorded) == ([], [])  # what was read late is of no use any more
+
+
+@pytest.mark.usefixtures("waits_long")
+@pytest.mark.parametrize("what", ["drain", "record"])
+def test_a_promotion_waits_neither_for_the_last_requests_nor_for_the_registry(bench: Bench, what: str) -> None:
+    hanging = Hanging()
+    if what == "drain":
+        bench.planner._stage.drain = hanging  # type: ignore[method-assign, assignment]
+    else:
+        bench.planner._outside.record = hanging  # type: ignore[assignment]
+    bench.serve("1")
+    working = threading.Thread(target=bench.planner.step)
+    working.start()
+    assert hanging.begun.wait(30)
+    with bench.planner.standing_aside():
+        hanging.go_on.set()
+    working.join(30)
+    assert hanging.was_let
+    assert bench.plan == INT8.id
+
+
+def test_while_a_challenger_stands_beside_it_nothing_is_tried_and_then_it_is(bench: Bench) -> None:
+    bench.serve("1")
+    bench.slots.place_beside(challenger())
+    bench.planner.step()
+    assert (bench.plan, bench.loaded, bench.recorded) == (USUAL.id, [], [])
+    bench.slots.place_beside(None)
+    bench.planner.step()
+    assert bench.plan == INT8.id
+
+
+def test_a_challenger_that_comes_meanwhile_goes_before_a_better_plan(bench: Bench) -> None:
+    def load(folder: Path, plan: Plan) -> PlannedModel:
+        bench.slots.place_beside(challenger())
+        return PlannedModel(plan=plan.id)
+
+    bench.planner._outside.load = load
+    bench.serve("1")
+    bench.planner.step()
+    assert (bench.plan, bench.recorded) == (USUAL.id, [])
+
+
+def challenger() -> Challenger:
+    return Challenger(Canary("2", ServingRole.SHADOW, 1.0), Slot(card("2"), PlannedModel(plan=USUAL.id)), Tally())
+
+
+def test_whoever_was_made_is_let_go_of_before_a_promotion_may_load(bench: Bench) -> None:
+    made: list[weakref.ref[PlannedModel]] = []
+    usual_load, alive = bench.load, list[int]()
+
+    def load(folder: Path, plan: Plan) -> PlannedModel:
+        model = usual_load(folder, plan)
+        made.append(weakref.ref(model))
+        return model
+
+    def drained(retired: Slot) -> None:
+        alive.append(sum(each() is not None for each in made))
+
+    bench.planner._outside.load = load
+    bench.planner._stage.drain = drained  # type: ignore[method-assign]
+    bench.certainty["int8"] = 0.3
+    bench.serve("1")
+    bench.planner.step()
+    assert (bench.loaded, bench.plan) == (["int8", "bf16"], BF16.id)
+    assert alive == [0]  # what serves is the copy under its plan; both that were made are gone
 
 
 def test_a_model_that_was_replaced_meanwhile_is_not_switched_back(bench: Bench) -> None:

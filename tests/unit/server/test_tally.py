@@ -14,11 +14,13 @@ def test_everything_is_counted_once() -> None:
     tally.failed()
     tally.paired(Pair(agrees=True, difference=0.25, seconds=2.0, champion_seconds=1.0))
     tally.paired(Pair(agrees=False, difference=0.5, seconds=2.0, champion_seconds=1.0))
+    tally.paired(Pair(agrees=True, difference=0.0, seconds=9.0, champion_seconds=1.0, is_timed=False))
     assert tally.counts == Counts(
-        asked=4,
+        asked=5,
         failures=1,
         answers=3,
-        compared=2,
+        compared=3,
+        timed=2,
         disagreements=1,
         score_difference=0.75,
         seconds=4.0,
