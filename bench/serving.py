@@ -1,8 +1,8 @@
 """How Tidemill's server does beside its peers: same model, texts, machine and threads, one server after the other.
 
 `python -m bench.serving [--quick] [--only NAMES] [--model bundled|base] [--plan auto|off|ID] [--texts short|long]
-[--connections 1,8,32,128] [--seconds S] [--overload-all] [--rounds N] [--threads N] [--picture FILE.png] [--json FILE]`:
-tables, claims, then one JSON object. Under two minutes with --quick, a quarter of an hour in full, on two cores.
+[--connections 1,8,32,128] [--seconds S] [--overload-all] [--rounds N] [--threads N] [--picture FILE.png]
+[--json FILE]`: tables, claims, then one JSON object. About two minutes with --quick, a quarter of an hour in full.
 
 Everyone serves the same files in fp32: the bundled base, fine-tuned on real snippets for a minute at the first run.
 Ours then looks for a faster plan, as it always does, with held-out snippets in its archive as evidence; it is measured
@@ -236,22 +236,21 @@ def _show(points: Sequence[Point], results: Results, options: argparse.Namespace
     for agreement in results.agreements.values():
         print(f"{agreement.contestant:<18}{100 * agreement.labels_agree:>8.1f}%{agreement.largest_difference:>10.2g}")
     print(*(f"{name}: not measured, or not whole: {reason}" for name, reason in results.absent.items()), sep="\n")
-    print(*(line for each in results.planned.values() for line in plan_lines(each)), sep="\n")
-    judged = claims(points, results.overloads, results.saturating or 0.0, _claims_low_precision(options))
+    judged = claims(points, results.overloads, results.saturating or 0.0, claims_low_precision(options))
     print(*map(claim_line, judged), sep="\n")
 
 
 def _report(
     options: argparse.Namespace, contestants: Sequence[Contestant], points: Sequence[Point], results: Results
 ) -> dict[str, Any]:
-    judged = claims(points, results.overloads, results.saturating or 0.0, _claims_low_precision(options))
+    judged = claims(points, results.overloads, results.saturating or 0.0, claims_low_precision(options))
     return {
         "bench": "serving",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "low_precision": low_precision(),
-        "low_precision_claimed": _claims_low_precision(options),
+        "low_precision_claimed": claims_low_precision(options),
         "plan": options.plan,
         "planned": [asdict(each) for each in results.planned.values()],
         "cores": len(os.sched_getaffinity(0)),
@@ -279,7 +278,7 @@ def low_precision() -> bool:
     return supports_bf16("cpu") or (flags.exists() and not set(VNNI).isdisjoint(flags.read_text().split()))
 
 
-def _claims_low_precision(options: argparse.Namespace) -> bool:
+def claims_low_precision(options: argparse.Namespace) -> bool:
     """Whether the machine has it, and the model and what was asked for leave it to the server to use it."""
     exact = options.plan == OFF or (options.plan != AUTO and Plan.parse(options.plan).is_exact)
     return low_precision() and options.model != "base" and not exact

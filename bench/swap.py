@@ -1,11 +1,12 @@
 """What a client notices of a swap: hundreds of promotions between registered versions, under constant load.
 
 `python -m bench.swap [--quick] [--swaps N] [--versions N] [--model bundled|base] [--plan auto|off|ID] [--rate R]
-[--gap S] [--threads N] [--picture FILE.png] [--json FILE]`: figures, claims, then one JSON object. The server, Kafka and MLflow are the real
-ones. Versions share their body and differ in the head, so that each text has a different answer from each; with more
-than two of them every swap fetches its model from MLflow, since a server keeps the last two. Each answer is held
-against what the version that it names says when asked alone. A swap lasts from the first write to the registry until
-the server says that it serves that version and has let the other go; requests under way meanwhile met it.
+[--gap S] [--threads N] [--picture FILE.png] [--json FILE]`: figures, claims, then one JSON object. The server, Kafka
+and MLflow are the real ones. Versions share their body and differ in the head, so that each text has a different answer
+from each; with more than two of them every swap fetches its model from MLflow, since a server keeps the last two. Each
+answer is held against what the version that it names says when asked alone. A swap lasts from the first write to the
+registry until the server says that it serves that version and has let the other go; requests under way meanwhile met
+it.
 
 The archive holds held-out reviews of every version, so with `--plan auto` the server looks for a better plan after each
 swap, as it is meant to, and gives up as soon as the next one comes: with short gaps fp32 answers nearly all. The load

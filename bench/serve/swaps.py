@@ -114,13 +114,9 @@ def meets(answers: Answers, swaps: Sequence[Swap]) -> NDArray[np.bool_]:
     return _overlap(answers.intended, answers.done, swaps)
 
 
-def _within(times: NDArray[np.float64], swaps: Sequence[Swap]) -> NDArray[np.bool_]:
-    return _overlap(times, times, swaps)
-
-
-def _overlap(from_: NDArray[np.float64], until: NDArray[np.float64], swaps: Sequence[Swap]) -> NDArray[np.bool_]:
+def _overlap(begun: NDArray[np.float64], until: NDArray[np.float64], swaps: Sequence[Swap]) -> NDArray[np.bool_]:
     begins, ends = np.array([each.begin for each in swaps]), np.array([each.end for each in swaps])
-    following = np.searchsorted(ends, from_)
+    following = np.searchsorted(ends, begun)
     return np.append(begins, np.inf)[following] <= until
 
 
@@ -144,7 +140,7 @@ def memory_of(looks: Sequence[tuple[float, float]], swaps: Sequence[Swap]) -> Me
     """After the swaps of the warm-up. Args: looks: when, in monotonic seconds, and MiB; some after the last swap."""
     settled = swaps[min(max(WARM_UP_SWAPS, int(len(swaps) * WARM_UP_SHARE)), len(swaps) - 1)].begin
     times, mib = np.array([look for look in looks if look[0] >= settled]).T
-    between = mib[~_within(times, swaps)]
+    between = mib[~_overlap(times, times, swaps)]
     judged = max(1, int(len(between) * JUDGED_SHARE))
     swaps_a_second = len(swaps) / (swaps[-1].end - swaps[0].begin)
     slope = float(np.polyfit(times - times[0], mib, 1)[0]) if len(mib) > 1 else 0.0

@@ -148,7 +148,7 @@ class Stack:
         digest = model_digest(model)
         run_id = self._registry.run_of_window(window_id, window_id)
         source = self._registry.upload_model(run_id, model)
-        tags = _lineage(window_id, Archive(self._settings).write(window_id, rows), len(rows), digest).to_tags()
+        tags = lineage_of(window_id, Archive(self._settings).write(window_id, rows), len(rows), digest).to_tags()
         return Version(self._registry.register(window_id, run_id, source, tags).version, digest)
 
     def promote(self, version: Version) -> None:
@@ -202,7 +202,7 @@ class Stack:
         }
 
 
-def _lineage(window_id: str, snapshot: Snapshot, rows: int, digest: str) -> Lineage:
+def lineage_of(window_id: str, snapshot: Snapshot, rows: int, digest: str) -> Lineage:
     """As of a version that learned from one window."""
     return Lineage(
         window_ids=(window_id,),
