@@ -47,15 +47,14 @@ from bench.serve.peers import NotInstalledError
 from bench.serve.pictures import draw
 from bench.serve.race import Agreement, Course, Race
 from bench.serve.servers.model import ServerOptions
-from bench.serve.tidemill import Planned
+from bench.serve.tidemill import Planned, plan_use
 from bench.serve.tuned import fine_tuned, real_rows, window_of
 from bench.training import Rows
 from shared.classifier.model import Classifier
-from shared.classifier.plan import Plan
 from shared.classifier.precision import supports_bf16
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
-from shared.plan_settings import AUTO, OFF
+from shared.plan_settings import AUTO, OFF, PlanSettings
 from shared.settings import Settings
 from shared.text import prepare
 
@@ -280,7 +279,8 @@ def low_precision() -> bool:
 
 def claims_low_precision(options: argparse.Namespace) -> bool:
     """Whether the machine has it, and the model and what was asked for leave it to the server to use it."""
-    exact = options.plan == OFF or (options.plan != AUTO and Plan.parse(options.plan).is_exact)
+    fixed = PlanSettings(use=options.plan).fixed
+    exact = options.plan == OFF or (fixed is not None and fixed.is_exact)
     return low_precision() and options.model != "base" and not exact
 
 
@@ -315,7 +315,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help=f"short loads, of {QUICK_CONTESTANTS} unless named")
     parser.add_argument("--only", help="contestants, separated by commas: " + ", ".join(e.name for e in CONTESTANTS))
     parser.add_argument("--model", choices=MODELS, default="bundled", help="bundled: fine-tuned; base: random weights")
-    parser.add_argument("--plan", help="server.plan.use of ours: auto, off or a plan's id; off with --model base")
+    parser.add_argument(
+        "--plan", type=plan_use, help="server.plan.use of ours: auto, off or a plan's id; off with --model base"
+    )
     parser.add_argument("--texts", choices=("short", "long"), default="short")
     parser.add_argument("--data", type=Path, help="a folder of *.jsonl.gz with real reviews ('text')")
     parser.add_argument("--connections", help="of the closed loops, separated by commas")

@@ -41,7 +41,7 @@ from bench.serve.processes import MIB, MemoryWatch
 from bench.serve.race import LOG, begin_load, finished, run_load
 from bench.serve.swap_picture import draw_swaps
 from bench.serve.swaps import Swap, apart, check, memory_of, swap_claims, waited
-from bench.serve.tidemill import LABELS, Serving, Stack, Version, plan_variables
+from bench.serve.tidemill import LABELS, Serving, Stack, Version, plan_use, plan_variables
 from bench.serve.tuned import real_rows, window_of
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.calibration import head_of
@@ -241,7 +241,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--swaps", type=int, help=f"{FULL_SWAPS}, or {QUICK_SWAPS} with --quick")
     parser.add_argument("--versions", type=int, default=3, help="that take turns; with two, nothing is fetched again")
     parser.add_argument("--model", choices=MODELS, default="bundled")
-    parser.add_argument("--plan", default=AUTO, help="server.plan.use: auto, off or a plan's id")
+    parser.add_argument("--plan", type=plan_use, default=AUTO, help="server.plan.use: auto, off or a plan's id")
     parser.add_argument("--rate", type=float, help="requests a second; else a share of what the server answers")
     parser.add_argument("--gap", type=float, default=0.5, help="seconds between two swaps")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the server's model")

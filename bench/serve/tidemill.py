@@ -24,7 +24,7 @@ from shared.errors import UnreachableError
 from shared.events import Decision, Snapshot, SplitRecord, Verdict, utc_now
 from shared.kafka import Admin, Producer
 from shared.lineage import Lineage
-from shared.plan_settings import OFF
+from shared.plan_settings import OFF, PlanSettings
 from shared.registry import CHAMPION, Registry
 from shared.settings import load_settings
 from shared.text import NORMALISER_VERSION
@@ -53,6 +53,11 @@ class Planned:
     serves: str
     only_exact: str | None = None
     tried: tuple[dict[str, Any], ...] = ()
+
+
+def plan_use(text: str) -> str:
+    """A setting of plans as the command line has it. Raises: ValueError: It is none."""
+    return PlanSettings(use=text).use
 
 
 def plan_variables(use: str) -> dict[str, str]:
