@@ -1,7 +1,13 @@
 """How Tidemill's server does beside its peers: same model, texts, machine and threads, one server after the other.
 
-`python -m bench.serving [--quick] [--only NAMES] [--model base|bundled] [--texts short|long] [--connections 1,8,32,128]
-[--seconds S] [--rounds N] [--threads N] [--picture FILE.png] [--json FILE]`: tables, claims, then one JSON object.
+`python -m bench.serving [--quick] [--only NAMES] [--model bundled|base] [--plan auto|off|ID] [--texts short|long]
+[--connections 1,8,32,128] [--seconds S] [--overload-all] [--rounds N] [--threads N] [--picture FILE.png]
+[--json FILE]`: tables, claims, then one JSON object. About two minutes with --quick, a quarter of an hour in full.
+
+Everyone serves the same files in fp32: the bundled base, fine-tuned on real snippets for a minute at the first run.
+Ours then looks for a faster plan, as it always does, with held-out snippets in its archive as evidence; it is measured
+once it has chosen, and what it tried is told. With `--model base` weights are random, so answers in no other precision
+can agree, and fp32 serves unless --plan says otherwise.
 
 Each contestant is started as its documents recommend for throughput and asked
 
@@ -9,11 +15,12 @@ Each contestant is started as its documents recommend for throughput and asked
 * by an open loop at constant rates, multiples of what the naive server answers to 32 connections, latency counted from
   when a request was due;
 * above what it bears, every request with a deadline (X-Request-Timeout, which ours heeds): what was answered in time?
+  Ours only, unless --overload-all.
 
 Texts are real and already clean, so that ours, which cleans them, reads what the others read. The client is a process
 of its own on the same cores; its processor time is in the JSON. Peers that the project does not have are fetched into
-the cache at the first full run, each into an environment of its own; with --quick only those that are there take part.
-One that cannot be had or started is named.
+the cache at the first full run, each into an environment of its own. With --quick the naive server and ours take part,
+and peers that are named and already there. One that cannot be had or started is named.
 """
 
 import argparse
@@ -29,29 +36,37 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import torch
 
 from bench.inference import models, packaged_texts, texts_in_folder
 from bench.serve.claims import BUSY, claim_line, claims
-from bench.serve.contestants import CONTESTANTS, OURS, Contestant, Workplace, chosen, free_port
+from bench.serve.contestants import CONTESTANTS, NAIVE, OURS, Contestant, Workplace, chosen, free_port
 from bench.serve.measures import Overload, Point, medians
 from bench.serve.peers import NotInstalledError
 from bench.serve.pictures import draw
 from bench.serve.race import Agreement, Course, Race
 from bench.serve.servers.model import ServerOptions
+from bench.serve.tidemill import Planned, plan_use
+from bench.serve.tuned import fine_tuned, real_rows, window_of
+from bench.training import Rows
 from shared.classifier.model import Classifier
 from shared.classifier.precision import supports_bf16
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
+from shared.plan_settings import AUTO, OFF, PlanSettings
+from shared.settings import Settings
 from shared.text import prepare
 
-MODELS = {"base": "DistilBERT-base dimensions", "bundled": "bundled"}
+BASE = "DistilBERT-base dimensions"
+MODELS = {"bundled": "bundled base, fine-tuned", "base": f"{BASE}, random weights"}
+QUICK_CONTESTANTS = f"{NAIVE},{OURS}"
 COMPARED_TEXTS = 64
 TEXTS = 400  # short ones; of long ones a quarter as many
 # On a CPU a larger batch of texts of all lengths is mostly padding, and a longer wait only slows a lone client down.
 PEER_BATCH, PEER_WAIT_MS = 16, 5.0
 FULL = Course(
-    (1, 8, 32, 128), (0.5, 1.0, 2.0, 4.0), seconds=10.0, warm_up_seconds=2.0, deadline_seconds=2.0, overload_all=True
+    (1, 8, 32, 128), (0.5, 1.0, 2.0, 4.0), seconds=5.0, warm_up_seconds=1.0, deadline_seconds=2.0, overload_all=False
 )
 QUICK = Course((1, 32), (1.0,), seconds=2.0, warm_up_seconds=0.5, deadline_seconds=1.0, overload_all=False)
 VNNI = ("avx512_vnni", "avx_vnni")  # instructions for int8
@@ -59,12 +74,13 @@ VNNI = ("avx512_vnni", "avx_vnni")  # instructions for int8
 
 @dataclass
 class Results:
-    """All that was measured. `absent`: who could not take part, and why."""
+    """All that was measured. `planned`: by round. `absent`: who could not take part, and why."""
 
     points: list[Point] = field(default_factory=list)
     overloads: list[Overload] = field(default_factory=list)
     agreements: dict[str, Agreement] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
+    planned: dict[int, Planned] = field(default_factory=dict)
     saturating: float | None = None
 
     def capacity(self, contestant: str, number: int) -> float:
@@ -92,7 +108,7 @@ def main() -> None:
         _race(present, Path(folder), options, results)
     points = medians(results.points)
     report = _report(options, present, points, results)
-    _show(points, results)
+    _show(points, results, options)
     print(json.dumps(report))
     if options.json:
         options.json.write_text(json.dumps(report, indent=2) + "\n")
@@ -103,7 +119,8 @@ def main() -> None:
 
 def _race(contestants: Sequence[Contestant], folder: Path, options: argparse.Namespace, results: Results) -> None:
     """Every round, one contestant after the other."""
-    files = models(folder, options.model == "base")[MODELS[options.model]]
+    rows = real_rows()
+    files = models(folder, True)[BASE] if options.model == "base" else _tuned(rows, options.threads)
     classifier = Classifier.load(files)
     texts = _texts(options)
     scores = classifier.predict(texts[:COMPARED_TEXTS])
@@ -111,7 +128,7 @@ def _race(contestants: Sequence[Contestant], folder: Path, options: argparse.Nam
     server = ServerOptions(files, 0, options.threads, classifier.window, options.batch, options.wait_ms)
     for number in range(1, options.rounds + 1):
         for contestant in contestants:
-            place = Workplace(folder / f"{contestant.name}-{number}", free_port(server))
+            place = Workplace(folder / f"{contestant.name}-{number}", free_port(server), window_of(rows), options.plan)
             _run(contestant, place, texts, expected, _course(options), number, results)
 
 
@@ -143,6 +160,9 @@ def _run(
     place.folder.mkdir()
     try:
         with contestant.start(place) as running, httpx.Client(timeout=60, trust_env=False) as client:
+            if running.planned is not None:
+                results.planned[number] = running.planned
+                print(*plan_lines(running.planned), sep="\n", flush=True)
             race = Race(contestant, running, client, texts, course, place.folder, number)
             results.agreements[contestant.name] = race.agreement(expected)
             results.points += _told(race.closed())
@@ -154,6 +174,25 @@ def _run(
     except Exception as error:
         # A peer's own trouble, of whatever kind, must not cost the figures of the others.
         _leave_out(contestant, results, f"{type(error).__name__}: {error}")
+
+
+def plan_lines(planned: Planned) -> list[str]:
+    """The plan that serves, and of each that was tried its speed, agreement and what stood against it."""
+    why = f"; only fp32 may: {planned.only_exact}" if planned.only_exact else ""
+    heads = f"  {'tried':<24}{'speed':>8}{'rows':>6}{'labels agree':>14}{'most they differ':>18}  "
+    lines = [f"  plan: {planned.serves} serves, with server.plan.use = {planned.asked}{why}", heads]
+    return lines + [f"  {_tried_line(each)}" for each in planned.tried]
+
+
+def _tried_line(tried: dict[str, Any]) -> str:
+    def cell(name: str, form: str) -> str:
+        return "-" if tried.get(name) is None else format(tried[name], form)
+
+    verdict = "chosen" if tried.get("chosen") else tried.get("refusal") or ""
+    return (
+        f"{tried['plan']:<24}{cell('speed', '.2f'):>8}{cell('rows', 'd'):>6}{cell('labels_agree', '.2%'):>14}"
+        f"{cell('largest_difference', '.3f'):>18}  {verdict}"
+    )
 
 
 def _told(points: list[Point]) -> list[Point]:
@@ -175,7 +214,7 @@ def _cell(number: float | None) -> str:
 HEADS = ("texts/s", "p50 ms", "p95 ms", "p99 ms", "server s", "beside s", "client s", "MiB")
 
 
-def _show(points: Sequence[Point], results: Results) -> None:
+def _show(points: Sequence[Point], results: Results, options: argparse.Namespace) -> None:
     """Tables: of the loads, of overload, of agreement; who is missing."""
     print(f"\n{'all rounds: medians; seconds are of processors, for 1,000 texts':<66}")
     for loop in ("closed", "open"):
@@ -196,20 +235,23 @@ def _show(points: Sequence[Point], results: Results) -> None:
     for agreement in results.agreements.values():
         print(f"{agreement.contestant:<18}{100 * agreement.labels_agree:>8.1f}%{agreement.largest_difference:>10.2g}")
     print(*(f"{name}: not measured, or not whole: {reason}" for name, reason in results.absent.items()), sep="\n")
-    judged = claims(points, results.overloads, results.saturating or 0.0, low_precision())
+    judged = claims(points, results.overloads, results.saturating or 0.0, claims_low_precision(options))
     print(*map(claim_line, judged), sep="\n")
 
 
 def _report(
     options: argparse.Namespace, contestants: Sequence[Contestant], points: Sequence[Point], results: Results
 ) -> dict[str, Any]:
-    judged = claims(points, results.overloads, results.saturating or 0.0, low_precision())
+    judged = claims(points, results.overloads, results.saturating or 0.0, claims_low_precision(options))
     return {
         "bench": "serving",
         "python": platform.python_version(),
         "torch": torch.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "low_precision": low_precision(),
+        "low_precision_claimed": claims_low_precision(options),
+        "plan": options.plan,
+        "planned": [asdict(each) for each in results.planned.values()],
         "cores": len(os.sched_getaffinity(0)),
         "threads": options.threads,
         "model": MODELS[options.model],
@@ -235,6 +277,22 @@ def low_precision() -> bool:
     return supports_bf16("cpu") or (flags.exists() and not set(VNNI).isdisjoint(flags.read_text().split()))
 
 
+def claims_low_precision(options: argparse.Namespace) -> bool:
+    """Whether the machine has it, and the model and what was asked for leave it to the server to use it."""
+    fixed = PlanSettings(use=options.plan).fixed
+    exact = options.plan == OFF or (fixed is not None and fixed.is_exact)
+    return low_precision() and options.model != "base" and not exact
+
+
+def _tuned(rows: Rows, threads: int) -> Path:
+    """The model to serve, and how good it is at what it has not learned."""
+    files = fine_tuned(rows, Settings().cache_folder, threads)
+    said = Classifier.load(files).predict([prepare(row.text) for row in rows.held_out]).predicted
+    right = float((said == np.array([row.label for row in rows.held_out])).mean())
+    print(f"the model: {right:.1%} of {len(rows.held_out)} held-out snippets right", flush=True)
+    return files
+
+
 def _texts(options: argparse.Namespace) -> list[str]:
     """Cleaned as the server cleans them."""
     found = texts_in_folder(options.data, TEXTS) if options.data else packaged_texts(TEXTS)
@@ -247,20 +305,25 @@ def _course(options: argparse.Namespace) -> Course:
         "connections": options.connections and tuple(map(int, options.connections.split(","))),
         "seconds": options.seconds,
         "deadline_seconds": options.deadline,
+        "overload_all": options.overload_all,
     }
     return replace(QUICK if options.quick else FULL, **{name: value for name, value in said.items() if value})
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the small model, short loads, only peers that are there")
+    parser.add_argument("--quick", action="store_true", help=f"short loads, of {QUICK_CONTESTANTS} unless named")
     parser.add_argument("--only", help="contestants, separated by commas: " + ", ".join(e.name for e in CONTESTANTS))
-    parser.add_argument("--model", choices=MODELS, help="base, or bundled with --quick")
+    parser.add_argument("--model", choices=MODELS, default="bundled", help="bundled: fine-tuned; base: random weights")
+    parser.add_argument(
+        "--plan", type=plan_use, help="server.plan.use of ours: auto, off or a plan's id; off with --model base"
+    )
     parser.add_argument("--texts", choices=("short", "long"), default="short")
     parser.add_argument("--data", type=Path, help="a folder of *.jsonl.gz with real reviews ('text')")
     parser.add_argument("--connections", help="of the closed loops, separated by commas")
     parser.add_argument("--seconds", type=float, help="of each load, after its warm-up")
     parser.add_argument("--deadline", type=float, help="seconds, of each request under overload")
+    parser.add_argument("--overload-all", action="store_true", help="ask peers for more than they bear, too")
     parser.add_argument("--rounds", type=int, default=1, help="each with fresh servers; medians are told")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of a model, for everyone")
     parser.add_argument("--batch", type=int, default=PEER_BATCH, help="texts of a batch, at most, of the peers")
@@ -268,7 +331,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--picture", type=Path, help="PNG: throughput by connections, p99 by rate")
     parser.add_argument("--json", type=Path, help="write the JSON object here too")
     options = parser.parse_args()
-    options.model = options.model or ("bundled" if options.quick else "base")
+    options.plan = options.plan or (OFF if options.model == "base" else AUTO)
+    options.only = options.only or (QUICK_CONTESTANTS if options.quick else None)
     return options
 
 

@@ -1,17 +1,23 @@
 """What a client notices of a swap: hundreds of promotions between registered versions, under constant load.
 
-`python -m bench.swap [--quick] [--swaps N] [--versions N] [--model bundled|base] [--rate R] [--gap S] [--threads N]
-[--picture FILE.png] [--json FILE]`: figures, claims, then one JSON object. The server, Kafka and MLflow are the real
-ones. Versions share their body and differ in the head, so that each text has a different answer from each; with more
-than two of them every swap fetches its model from MLflow, since a server keeps the last two. Each answer is held
-against what the version that it names says when asked alone. A swap lasts from the first write to the registry until
-the server says that it serves that version and has let the other go; requests under way meanwhile met it.
+`python -m bench.swap [--quick] [--swaps N] [--versions N] [--model bundled|base] [--plan auto|off|ID] [--rate R]
+[--gap S] [--threads N] [--picture FILE.png] [--json FILE]`: figures, claims, then one JSON object. The server, Kafka
+and MLflow are the real ones. Versions share their body and differ in the head, so that each text has a different answer
+from each; with more than two of them every swap fetches its model from MLflow, since a server keeps the last two. Each
+answer is held against what the version that it names says when asked alone. A swap lasts from the first write to the
+registry until the server says that it serves that version and has let the other go; requests under way meanwhile met
+it.
+
+The archive holds held-out reviews of every version, so with `--plan auto` the server looks for a better plan after each
+swap, as it is meant to, and gives up as soon as the next one comes: with short gaps fp32 answers nearly all. The load
+must outlast the swaps; one that ends before them is an error.
 """
 
 import argparse
 import json
 import os
 import platform
+import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,19 +36,22 @@ from bench.serve.client import render
 from bench.serve.contestants import thread_variables
 from bench.serve.load import Job
 from bench.serve.measures import Answers
+from bench.serve.processes import LOOK_SECONDS as MEMORY_LOOK_SECONDS
 from bench.serve.processes import MIB, MemoryWatch
-from bench.serve.race import begin_load, finished, run_load
+from bench.serve.race import LOG, begin_load, finished, run_load
 from bench.serve.swap_picture import draw_swaps
 from bench.serve.swaps import Swap, apart, check, memory_of, swap_claims, waited
-from bench.serve.tidemill import LABELS, Serving, Stack, Version
-from bench.serving import MODELS
+from bench.serve.tidemill import LABELS, Serving, Stack, Version, plan_use, plan_variables
+from bench.serve.tuned import real_rows, window_of
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.calibration import head_of
 from shared.classifier.model import Classifier
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
+from shared.plan_settings import AUTO
 from shared.text import prepare
 
+MODELS = {"base": "DistilBERT-base dimensions", "bundled": "bundled"}
 PATH = "/v1/predict"
 LABEL = LABELS[1]
 FULL_SWAPS, QUICK_SWAPS = 200, 20
@@ -55,6 +64,7 @@ OTHER_PLANS_TOLERANCE = 0.02
 SHARE_OF_CAPACITY, CAPACITY_CONNECTIONS, CAPACITY_SECONDS = 0.3, 8, 5.0
 MOST_CONNECTIONS = 256
 SWAP_PATIENCE_SECONDS, LOOK_SECONDS = 120.0, 0.05
+LEAST_GAP_SECONDS = 2 * MEMORY_LOOK_SECONDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,8 +102,9 @@ def _run(options: argparse.Namespace, folder: Path) -> Run:
     texts = [texts[place] for place in kept]
     references = [asked(each, texts, at_once=False) for each in files]
     requests = [render(PATH, json.dumps({"text": text}).encode()) for text in texts]
-    with Stack(folder, thread_variables(options.threads), options.threads) as stack:
-        versions = [stack.register(each) for each in files]
+    variables, rows = thread_variables(options.threads) | plan_variables(options.plan), window_of(real_rows())
+    with Stack(folder, variables, options.threads) as stack:
+        versions = [stack.register(each, rows) for each in files]
         stack.promote(versions[0])
         with stack.serve() as server:
             rate = options.rate or SHARE_OF_CAPACITY * _capacity(server, requests, folder)
@@ -144,12 +155,24 @@ def _swapped(
     try:
         with MemoryWatch([server.pid]) as watch:
             time.sleep(options.gap)
-            swaps = [
-                _swap(stack, server, versions[n % len(versions)], options.gap) for n in range(1, options.swaps + 1)
-            ]
+            swaps: list[Swap] = []
+            for number in range(1, options.swaps + 1):
+                swaps.append(_swap(stack, server, versions[number % len(versions)], options.gap))
+                must_go_on(load, folder, len(swaps))
     finally:
         load.terminate()
     return finished(load, job, folder), watch.looks, swaps
+
+
+def must_go_on(load: subprocess.Popen[bytes], folder: Path, swaps: int) -> None:
+    """Swaps that nobody asks during are not measured.
+
+    Raises:
+        SystemExit: The load has ended.
+    """
+    if (code := load.poll()) is not None:
+        said = (folder / LOG).read_text(errors="replace")[-400:]
+        raise SystemExit(f"the load ended, with status {code}, before the swaps did, after {swaps} of them: {said}")
 
 
 def _swap(stack: Stack, server: Serving, version: Version, gap: float) -> Swap:
@@ -175,11 +198,15 @@ def _report(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     print(
         f"{run.rate:.1f} requests a second; {checked.answered} answered, {checked.failed} failed, {checked.wrong} wrong"
     )
-    print(f"by version: {checked.by_version}; by plan: {checked.by_plan}")
+    print(f"by version: {checked.by_version}; by plan: {checked.by_plan}, with server.plan.use = {options.plan}")
     print(f"{'':<10}{'requests':>10}{'p50 ms':>10}{'p99 ms':>10}")
     print(f"{'during':<10}{wait.during:>10}{_cell(wait.p50_during):>10}{_cell(wait.p99_during):>10}")
     print(f"{'between':<10}{wait.between:>10}{_cell(wait.p50_between):>10}{_cell(wait.p99_between):>10}")
-    print(f"memory: {memory.begin:.0f} MiB, {memory.end:.0f} at the end, {memory.peak:.0f} at its peak")
+    print(
+        f"memory, MiB: {memory.begin:.0f} between the first swaps, {memory.end:.0f} between the last ones, "
+        f"{memory.one:.0f} at its least between two, {memory.peak:.0f} at its peak"
+    )
+    print(f"a model: {run.weights_mib:.0f} MiB, the size of its file of fp32 weights")
     print(*map(claim_line, judged), sep="\n")
     return {
         "bench": "swap",
@@ -189,6 +216,7 @@ def _report(options: argparse.Namespace, run: Run) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "threads": options.threads,
         "model": MODELS[options.model],
+        "plan": options.plan,
         "weights_mib": run.weights_mib,
         "versions": len(run.expected),
         "texts": len(next(iter(run.expected.values()))),
@@ -213,12 +241,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--swaps", type=int, help=f"{FULL_SWAPS}, or {QUICK_SWAPS} with --quick")
     parser.add_argument("--versions", type=int, default=3, help="that take turns; with two, nothing is fetched again")
     parser.add_argument("--model", choices=MODELS, default="bundled")
+    parser.add_argument("--plan", type=plan_use, default=AUTO, help="server.plan.use: auto, off or a plan's id")
     parser.add_argument("--rate", type=float, help="requests a second; else a share of what the server answers")
     parser.add_argument("--gap", type=float, default=0.5, help="seconds between two swaps")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the server's model")
     parser.add_argument("--picture", type=Path, help="PNG: latency and memory over time, with the swaps")
     parser.add_argument("--json", type=Path, help="write the JSON object here too")
     options = parser.parse_args()
+    if options.gap < LEAST_GAP_SECONDS:
+        parser.error(f"--gap: at least {LEAST_GAP_SECONDS:g}, so that memory is looked at between swaps, too")
     options.swaps = options.swaps or (QUICK_SWAPS if options.quick else FULL_SWAPS)
     return options
 

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +16,12 @@ from bench.serve.client import HOST, render
 from bench.serve.peers import Package
 from bench.serve.processes import end_family
 from bench.serve.servers.model import ServerOptions
-from bench.serve.tidemill import Stack
+from bench.serve.tidemill import Planned, Stack, plan_at_once_variables
 from deploy.local import ports, process
+from shared.archive import WindowRow
 from shared.classifier.mlflow_format import save_for_mlflow
 from shared.errors import UnreachableError
+from shared.plan_settings import AUTO
 
 START_SECONDS = 120.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,19 +31,25 @@ OURS, NAIVE = "tidemill", "naive"
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers. `pid`: it and all below it; `beside`: what it needs and has not started."""
+    """A server that answers. `pid`: it and all below it; `beside`: what it needs and has not started.
+
+    `planned`: by which plan, of a server that has plans.
+    """
 
     port: int
     pid: int
     beside: tuple[int, ...] = ()
+    planned: Planned | None = None
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a contestant may use. `folder` is its own."""
+    """What a contestant may use. `folder` is its own; `rows`, `plan`: the model's window and ours' setting of plans."""
 
     folder: Path
     options: ServerOptions
+    rows: Sequence[WindowRow] = ()
+    plan: str = AUTO
 
 
 Start = Callable[[Workplace], AbstractContextManager[Running]]
@@ -90,11 +98,12 @@ def thread_variables(threads: int) -> dict[str, str]:
 
 @contextmanager
 def tidemill(place: Workplace) -> Iterator[Running]:
-    """The real server in its normal state: a promoted version, with Kafka and MLflow at hand."""
-    with Stack(place.folder, thread_variables(place.options.threads), place.options.threads) as stack:
-        stack.promote(stack.register(place.options.files))
+    """The real server in its normal state: a promoted version under its plan, with Kafka and MLflow at hand."""
+    threads = place.options.threads
+    with Stack(place.folder, thread_variables(threads) | plan_at_once_variables(place.plan), threads) as stack:
+        stack.promote(stack.register(place.options.files, place.rows))
         with stack.serve() as server:
-            yield Running(server.port, server.pid, stack.pids)
+            yield Running(server.port, server.pid, stack.pids, server.planned(place.plan))
 
 
 def with_mlflow(place: Workplace) -> AbstractContextManager[Running]:

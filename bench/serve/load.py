@@ -6,7 +6,8 @@
   stalls is not asked more kindly (no "coordinated omission": G. Tene, "How not to measure latency", 2013).
 
 `python -m bench.serve.load FOLDER` reads job.json there and leaves answers.npz, usage.json and, if asked to,
-bodies.json. SIGTERM ends the sending early; answers under way are still waited for.
+bodies.json. SIGTERM ends the sending early; answers under way are still waited for. A load that had to end because it
+sent the most that it may fails.
 """
 
 import asyncio
@@ -15,9 +16,10 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +30,7 @@ from bench.serve.client import HOST, NOT_ANSWERED, Answered, Asked, Connection
 
 RECONNECT_SECONDS = 0.05
 TIMER_SECONDS = 0.001  # the event loop's; a shorter wait would spin
-# A loop that spins on a broken server must end, too.
+# A loop that spins on a broken server must end, too, and what a load saw fit into memory.
 MOST_REQUESTS = 500_000
 
 
@@ -173,7 +175,7 @@ class OpenLoop:
         """Sends until told to stop, or for the job's seconds."""
         assert self._job.rate is not None  # else it is a closed loop
         begin = time.monotonic()
-        for offset in send_times(self._job.rate, self._job.seconds):
+        for offset in islice(send_times(self._job.rate, self._job.seconds), MOST_REQUESTS):
             while (wait := begin + offset - time.monotonic()) > 0:
                 await asyncio.sleep(max(wait, TIMER_SECONDS))
             if stopped.is_set():
@@ -207,13 +209,13 @@ class OpenLoop:
         self._connections -= 1
 
 
-def send_times(rate: float, seconds: float) -> list[float]:
+def send_times(rate: float, seconds: float) -> Iterator[float]:
     """When an open loop sends, in seconds from its begin: at a constant rate, whatever became of what was sent before.
 
-    >>> send_times(4, 1)
+    >>> list(send_times(4, 1))
     [0.0, 0.25, 0.5, 0.75]
     """
-    return [number / rate for number in range(min(MOST_REQUESTS, round(rate * seconds)))]
+    return (number / rate for number in range(round(rate * seconds)))
 
 
 async def _run(job: Job) -> tuple[Exchange, float]:
@@ -232,7 +234,11 @@ async def _run(job: Job) -> tuple[Exchange, float]:
 
 
 def main(folder: Path) -> None:
-    """Does the job in the folder."""
+    """Does the job in the folder.
+
+    Raises:
+        SystemExit: It sent the most that a load may, and not all that it was to.
+    """
     job = Job(**json.loads((folder / "job.json").read_text()))
     exchange, busy = uvloop.run(_run(job))
     columns = zip(*exchange.rows, strict=True) if exchange.rows else ([] for _ in Row._fields)
@@ -241,6 +247,10 @@ def main(folder: Path) -> None:
     (folder / "usage.json").write_text(json.dumps({"processor_seconds": busy}))
     if job.keep_bodies:
         (folder / "bodies.json").write_text(json.dumps(exchange.bodies))
+    if len(exchange.rows) >= MOST_REQUESTS:
+        raise SystemExit(
+            f"ended before its time: {MOST_REQUESTS} requests are the most; ask for fewer seconds or a lower rate"
+        )
 
 
 def write(job: Job, folder: Path) -> None:

@@ -127,7 +127,8 @@ def point_of(
     """Figures of the seconds after the warm-up.
 
     A closed loop is judged by what was answered in that time, an open one by what was due in it, however long the
-    answer took: what never came counts as late as it was when the run ended.
+    answer took: what never came counts as late as it was when the run ended. What was refused, or failed otherwise,
+    is no latency; it counts as failed, and claims of speed need that there is none.
     """
     moments = answers.done if loop == "closed" else answers.intended
     begin = (float(answers.intended.min()) if len(answers.intended) else 0.0) + warm_up

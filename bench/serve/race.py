@@ -18,13 +18,13 @@ from deploy.local import process
 
 # Each open connection is a file of the server's and one of the client's; systems allow 1024 unless asked.
 MOST_CONNECTIONS = 512
-DRAIN_SECONDS = 10.0
+DRAIN_SECONDS = 5.0
 SETTLE_SECONDS, PAUSE_SECONDS = 120.0, 0.2
 GRACE_SECONDS = 60.0  # for a load to begin and to write down what it saw
 # A rate further beyond what a contestant bears says only how long it was asked.
 MOST_OF_CAPACITY = 1.25
 # How saturation is found: each rate above the one before, while all but these few are answered in time.
-RAISE, ALL_IN_TIME, MOST_RATES = 1.5, 0.95, 5
+RAISE, ALL_IN_TIME, MOST_RATES = 1.5, 0.95, 4
 LOG = "load.log"
 
 

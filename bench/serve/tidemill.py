@@ -1,12 +1,13 @@
 """Tidemill's server as it runs in earnest: over its own Kafka and MLflow, with models registered and promoted."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -16,12 +17,14 @@ from deploy.local import ports, process
 from deploy.local.broker import Broker
 from deploy.local.mlflow_server import MlflowServer
 from services.server.alias import VERDICT_TAG
+from shared.archive import Archive, WindowRow
 from shared.classifier.digest import model_digest
 from shared.classifier.mlflow_format import save_for_mlflow
 from shared.errors import UnreachableError
-from shared.events import Decision, SplitRecord, Verdict, utc_now
+from shared.events import Decision, Snapshot, SplitRecord, Verdict, utc_now
 from shared.kafka import Admin, Producer
 from shared.lineage import Lineage
+from shared.plan_settings import OFF, PlanSettings
 from shared.registry import CHAMPION, Registry
 from shared.settings import load_settings
 from shared.text import NORMALISER_VERSION
@@ -29,7 +32,8 @@ from shared.topics import MODELS_DECISIONS
 
 LABELS = ("negative", "positive")
 START_SECONDS = 120.0
-POLL_SECONDS = 0.1  # between two looks at the decisions
+PLAN_SECONDS = 120.0
+POLL_SECONDS = 0.1  # between two looks at the decisions, and at the plans
 SEND_SECONDS = 30.0
 
 
@@ -39,6 +43,31 @@ class Version:
 
     version: str
     digest: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """How a server answers. `asked`: its setting; `only_exact`, `tried`: as `GET /v1/model` has them under `plans`."""
+
+    asked: str
+    serves: str
+    only_exact: str | None = None
+    tried: tuple[dict[str, Any], ...] = ()
+
+
+def plan_use(text: str) -> str:
+    """A setting of plans as the command line has it. Raises: ValueError: It is none."""
+    return PlanSettings(use=text).use
+
+
+def plan_variables(use: str) -> dict[str, str]:
+    """Of a server that looks for its plan as it is told to."""
+    return {"TIDEMILL_SERVER__PLAN__USE": use}
+
+
+def plan_at_once_variables(use: str) -> dict[str, str]:
+    """The same for one that nobody asks meanwhile, so that it need not rest between two steps."""
+    return plan_variables(use) | {"TIDEMILL_SERVER__PLAN__SHARE": "1"}
 
 
 @dataclass(frozen=True)
@@ -56,6 +85,23 @@ class Serving:
         except httpx.TransportError:
             return False
         return said.get("phase") == "serving" and version in (None, said.get("version"))
+
+    def planned(self, asked: str) -> Planned:
+        """By which plan it answers, once it has settled on one.
+
+        Raises:
+            UnreachableError: It had not within two minutes.
+        """
+        end = time.monotonic() + PLAN_SECONDS
+        while True:
+            said = self.client.get("/v1/model").json()
+            if asked == OFF:
+                return Planned(asked, said["plan"])
+            if found := said.get("plans"):
+                return Planned(asked, said["plan"], found.get("only_exact"), tuple(found["tried"]))
+            if time.monotonic() > end:
+                raise UnreachableError(f"the server said nothing of plans within {PLAN_SECONDS:g} s; its log says why")
+            time.sleep(POLL_SECONDS)
 
 
 class Stack:
@@ -99,15 +145,15 @@ class Stack:
         """Of Kafka and MLflow."""
         return tuple(pid for pid in (self._broker.pid, self._mlflow.pid) if pid is not None)
 
-    def register(self, files: Path) -> Version:
-        """A new version of these files."""
+    def register(self, files: Path, rows: Sequence[WindowRow]) -> Version:
+        """A new version of these files, and in the archive the window that its lineage names."""
         window_id = f"w-{len(self._registry.versions()):010d}"
         model = self._folder / "registered" / window_id
         save_for_mlflow(files, model)
         digest = model_digest(model)
         run_id = self._registry.run_of_window(window_id, window_id)
         source = self._registry.upload_model(run_id, model)
-        tags = _lineage(window_id, digest).to_tags()
+        tags = lineage_of(window_id, Archive(self._settings).write(window_id, rows), len(rows), digest).to_tags()
         return Version(self._registry.register(window_id, run_id, source, tags).version, digest)
 
     def promote(self, version: Version) -> None:
@@ -161,12 +207,12 @@ class Stack:
         }
 
 
-def _lineage(window_id: str, digest: str) -> Lineage:
+def lineage_of(window_id: str, snapshot: Snapshot, rows: int, digest: str) -> Lineage:
     """As of a version that learned from one window."""
     return Lineage(
         window_ids=(window_id,),
-        offset_ranges=((0, 99),),
-        snapshot_sha256s=("a" * 64,),
+        offset_ranges=((0, rows - 1),),
+        snapshot_sha256s=(snapshot.sha256,),
         base="bench",
         base_digest="bench",
         seed=0,

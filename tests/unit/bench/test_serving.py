@@ -1,11 +1,13 @@
 """The bench of serving without the real servers: its load, its figures, its claims, and a run against a stand-in."""
 
+import argparse
 import json
 import os
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import serving
-from bench.serve import load
+from bench.serve import load, tuned
 from bench.serve.claims import BUSY, LIGHT, claims
 from bench.serve.client import NOT_ANSWERED, render
 from bench.serve.contestants import NAIVE, OURS, Contestant, Running, Workplace, chosen
@@ -34,6 +36,15 @@ from bench.serve.measures import (
 )
 from bench.serve.peers import LITSERVE, NotInstalledError, install
 from bench.serve.race import Course
+from bench.serve.tidemill import Planned, lineage_of
+from bench.serve.tuned import window_of
+from bench.training import Rows
+from services.retrainer.runs import TrainingRow
+from services.server.card import Card
+from services.server.holdout import read_holdout
+from shared.archive import Archive
+from shared.classifier.model import Classifier
+from shared.settings import load_settings
 from tests.models import tiny_classifier
 
 FREE = Cost(0.0, 0.0, 100.0)
@@ -101,7 +112,7 @@ def test_an_open_loop_asks_for_each_that_is_due_and_notes_what_was_refused_or_lo
     answers = loaded(job, tmp_path)
     by_text = {text: set(answers.status[answers.text == text]) for text in range(3)}
     assert by_text == {0: {200}, 1: {503}, 2: {NOT_ANSWERED}}
-    assert np.sort(answers.intended) - answers.intended.min() == pytest.approx(send_times(100.0, 0.3))
+    assert np.sort(answers.intended) - answers.intended.min() == pytest.approx(list(send_times(100.0, 0.3)))
     assert (answers.sent >= answers.intended).all()
 
 
@@ -109,6 +120,16 @@ def test_a_closed_loop_ends_though_nobody_listens(tmp_path: Path) -> None:
     with serving_here() as port:
         pass
     assert len(loaded(Job(port, requests("good"), connections=4, seconds=0.1), tmp_path).status) == 0
+
+
+@pytest.mark.parametrize("rate", [None, 100.0])
+def test_a_load_that_sent_the_most_it_may_fails(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate: float | None
+) -> None:
+    monkeypatch.setattr(load, "MOST_REQUESTS", 5)
+    with pytest.raises(SystemExit, match="5 requests are the most"):
+        loaded(Job(port, requests("good"), connections=1, seconds=0.3, rate=rate), tmp_path)
+    assert len(read_answers(tmp_path).status) == 5
 
 
 def test_what_is_due_while_nobody_listens_is_noted_as_not_answered(tmp_path: Path) -> None:
@@ -121,7 +142,7 @@ def test_what_is_due_while_nobody_listens_is_noted_as_not_answered(tmp_path: Pat
 
 @given(rate=st.floats(0.1, 500), seconds=st.floats(0.1, 5))
 def test_an_open_loop_keeps_its_rate_whatever_becomes_of_the_answers(rate: float, seconds: float) -> None:
-    times = send_times(rate, seconds)
+    times = list(send_times(rate, seconds))
     assert len(times) == round(rate * seconds)
     assert np.allclose(np.diff(times), 1 / rate)
 
@@ -177,12 +198,17 @@ def test_goodput_counts_what_was_answered_in_time_once_the_queue_is_full() -> No
     assert (found.memory_before, found.memory_peak, found.memory_after) == (100, 130, 110)
 
 
-def point(name: str, loop: str, load: float, per_second: float, wait: float | None, number: int = 0) -> Point:
-    return Point(name, loop, load, number, per_second, wait, wait, wait, 10, 1, 1.0, None, 1.0, 100.0)
+def point(
+    name: str, loop: str, load: float, per_second: float, wait: float | None, number: int = 0, failed: int = 0
+) -> Point:
+    return Point(name, loop, load, number, per_second, wait, wait, wait, 10, failed, 1.0, None, 1.0, 100.0)
 
 
 def test_rounds_are_told_by_their_median_and_all_their_failures() -> None:
-    rounds = [point(OURS, "closed", 1, rate, wait, n) for n, (rate, wait) in enumerate([(1, 5), (9, None), (3, 7)], 1)]
+    rounds = [
+        point(OURS, "closed", 1, rate, wait, n, failed=1)
+        for n, (rate, wait) in enumerate([(1, 5), (9, None), (3, 7)], 1)
+    ]
     (found,) = medians(rounds)
     assert (found.per_second, found.p50, found.failed, found.round, found.beside_seconds) == (3, 6, 3, 0, None)
 
@@ -220,10 +246,82 @@ def test_claims_hold_beside_the_best_peer_and_the_naive_server() -> None:
     assert held(figures(40, 100, 10), bad, low_precision=True)[4:] == [False, False, False]
 
 
+@pytest.mark.parametrize(
+    ("loop", "load", "fallen"),
+    [
+        pytest.param("closed", BUSY, [False, False, True, True], id="throughput"),
+        pytest.param("open", 5.0, [True, True, False, True], id="p99"),
+    ],
+)
+def test_a_claim_of_speed_falls_with_one_failed_request_of_ours(loop: str, load: float, fallen: list[bool]) -> None:
+    good = [overload(1, 100), overload(2, 90, refused=49, peak=125)]
+    points = figures(40, 100, 10)
+
+    def failing(name: str) -> list[Point]:
+        return [replace(e, failed=1) if (e.contestant, e.loop, e.load) == (name, loop, load) else e for e in points]
+
+    assert held(failing(OURS), good, low_precision=True) == [*fallen, True, True, True]
+    assert held(failing("ray"), good, low_precision=True) == [True] * 7
+
+
 def test_a_claim_without_its_figures_is_not_judged() -> None:
     alone = [each for each in figures(40, 100, 10) if each.contestant == OURS]
     assert held(alone, [overload(1, 100), overload(2, 100)], low_precision=True) == [None] * 4 + [True, None, True]
     assert held([], [], low_precision=True) == [None] * 7
+
+
+def options(**said: str) -> argparse.Namespace:
+    return argparse.Namespace(**{"plan": "auto", "model": "bundled"} | said)
+
+
+def test_more_is_claimed_only_where_other_precisions_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "low_precision", lambda: True)
+    assert serving.claims_low_precision(options())
+    assert serving.claims_low_precision(options(plan="torch-int8-t2-b1024"))
+    for exact in (options(plan="off"), options(plan="torch-fp32-t2-b1024"), options(model="base")):
+        assert not serving.claims_low_precision(exact)
+    monkeypatch.setattr(serving, "low_precision", lambda: False)
+    assert not serving.claims_low_precision(options())
+
+
+def test_plans_are_told_with_their_figures_and_what_stood_against_them() -> None:
+    tried = (
+        {"plan": "torch-fp32-t2-b4096", "speed": 1.0, "refusal": "another goes before it"},
+        {"plan": "torch-bf16-t2-b4096", "speed": 2.1, "rows": 400, "labels_agree": 0.9975, "chosen": True},
+    )
+    said, _, exact, rough = serving.plan_lines(Planned("auto", "torch-bf16-t2-b4096", None, tried))
+    assert said.strip() == "plan: torch-bf16-t2-b4096 serves, with server.plan.use = auto"
+    assert exact.split() == ["torch-fp32-t2-b4096", "1.00", "-", "-", "-", "another", "goes", "before", "it"]
+    assert rough.split() == ["torch-bf16-t2-b4096", "2.10", "400", "99.75%", "-", "chosen"]
+    assert "only fp32 may: too few" in serving.plan_lines(Planned("auto", "torch-fp32-t2-b4096", "too few"))[0]
+
+
+def rows(count: int) -> Rows:
+    kept = [TrainingRow(window_id="w-0", offset=n, text=f"snippet {n}", label=n % 2) for n in range(count + 2)]
+    return Rows(kept[:count], kept[count:])
+
+
+def test_the_server_finds_the_held_out_rows_of_a_registered_version(tmp_path: Path) -> None:
+    archive = Archive(load_settings(home=tmp_path))
+    window = window_of(rows(3))
+    tags = lineage_of("w-0", archive.write("w-0", window), len(window), "c" * 64).to_tags()
+    found = read_holdout(archive, Card(version="1", digest="c" * 64, tags=tags), most=400)
+    assert (found.texts, found.labels.tolist()) == (["snippet 3", "snippet 4"], [1, 0])
+
+
+def test_a_model_is_fine_tuned_once_for_the_same_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned = []
+
+    def learner(base: Path, folder: Path, some: Rows, training: Any) -> Classifier:
+        learned.append(len(some.train))
+        return Classifier.load(tiny_classifier(tmp_path / f"learned-{len(learned)}"))
+
+    monkeypatch.setattr(tuned, "open_base", lambda name, cache: tiny_classifier(tmp_path / "base"))
+    monkeypatch.setattr(tuned, "ours", lambda precision: learner)
+    first = tuned.fine_tuned(rows(3), tmp_path / "cache", threads=1)
+    assert tuned.fine_tuned(rows(3), tmp_path / "cache", threads=1) == first
+    assert tuned.fine_tuned(rows(4), tmp_path / "cache", threads=1) != first
+    assert learned == [3, 4]
 
 
 def test_contestants_are_chosen_by_name_in_the_order_of_the_bench() -> None:
@@ -248,6 +346,12 @@ def stand_in(place: Workplace) -> Iterator[Running]:
 
 
 @contextmanager
+def stand_in_with_plans(place: Workplace) -> Iterator[Running]:
+    with serving_here() as port:
+        yield Running(port, os.getpid(), planned=Planned(place.plan, "torch-fp32"))
+
+
+@contextmanager
 def broken(place: Workplace) -> Iterator[Running]:
     raise OSError("it has no legs")
     yield
@@ -260,10 +364,11 @@ def test_a_run_measures_whoever_starts_and_names_whoever_does_not(
         read = lambda answer: (answer["label"], answer["score"])  # noqa: E731
         return Contestant(name, name, start, "/", lambda text: {"text": text}, read)
 
-    racing = [contestant(NAIVE, stand_in), contestant("ray", broken), contestant(OURS, stand_in)]
+    racing = [contestant(NAIVE, stand_in), contestant("ray", broken), contestant(OURS, stand_in_with_plans)]
     target, picture = tmp_path / "report.json", tmp_path / "picture.png"
     monkeypatch.setattr(serving, "chosen", lambda names: racing)
-    monkeypatch.setattr(serving, "models", lambda folder, everyone: {"bundled": tiny_classifier(folder / "tiny")})
+    monkeypatch.setattr(serving, "real_rows", lambda: rows(3))
+    monkeypatch.setattr(serving, "fine_tuned", lambda rows, cache, threads: tiny_classifier(tmp_path / "tiny"))
     monkeypatch.setattr(serving, "packaged_texts", lambda count: {"short": ["fine", "dull"]})
     monkeypatch.setattr(serving, "use_threads", lambda count: None)
     monkeypatch.setattr(serving, "QUICK", Course((1, 2), (1.0,), 0.2, 0.1, 0.2, overload_all=False))
@@ -277,6 +382,7 @@ def test_a_run_measures_whoever_starts_and_names_whoever_does_not(
     assert loads == [(n, *at) for n in (NAIVE, OURS) for at in (("closed", 1), ("closed", 2), ("open", rate))]
     assert [(each["contestant"], each["times"]) for each in report["overloads"]] == [(OURS, 1), (OURS, 2)]
     assert all(each["failed"] == 0 for each in report["points"])
+    assert report["planned"] == [{"asked": "auto", "serves": "torch-fp32", "only_exact": None, "tried": []}]
     assert len(report["claims"]) == 7
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == report
     assert picture.stat().st_size > 0

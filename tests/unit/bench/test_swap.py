@@ -1,6 +1,8 @@
 """The bench of swaps without its servers: whose answers they were, which requests met a swap, and what memory did."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from bench.serve.measures import Answers
 from bench.serve.swap_picture import draw_swaps
 from bench.serve.swaps import Checked, Memory, Swap, Waited, apart, check, meets, memory_of, swap_claims, waited
-from bench.swap import asked, make_versions
+from bench.swap import asked, make_versions, must_go_on
 from tests.models import tiny_classifier
 
 REFERENCES = {"1": np.array([0.2, 0.8]), "2": np.array([0.5, 0.3])}
@@ -73,18 +75,26 @@ def test_a_request_meets_a_swap_if_it_was_under_way_at_any_moment_of_it() -> Non
 
 
 def test_memory_is_judged_after_the_warm_up() -> None:
-    swaps = [Swap("1", second, second + 0.5) for second in range(100)]
-    looks = [(float(second), 1000.0 if second < 10 else 500.0 + second) for second in range(101)]
+    swaps = [Swap("1", second, second + 0.4) for second in range(100)]
+    looks = [(second + 0.5, 1000.0 if second < 10 else 500.0 + second) for second in range(100)]
     found = memory_of(looks, swaps)
-    assert (found.begin, found.end, found.peak) == (514, 596, 600)
-    assert found.per_100_swaps == pytest.approx(99.5)
+    assert (found.begin, found.end, found.one, found.peak) == (514, 595, 510, 599)
+    assert found.per_100_swaps == pytest.approx(99.4)
+
+
+def test_what_one_model_takes_is_seen_between_swaps_and_the_peak_at_any_time() -> None:
+    swaps = [Swap("1", second, second + 0.4) for second in range(100)]
+    during = [(second + 0.2, 900.0 if second == 50 else 300.0) for second in range(100)]
+    between = [(second + 0.7, 500.0) for second in range(100)]
+    found = memory_of(sorted(during + between), swaps)
+    assert (found.begin, found.end, found.one, found.peak) == (500, 500, 500, 900)
 
 
 def held(
-    failed: int = 0, wrong: int = 0, versions: int = 2, during: float = 20, end: float = 110, peak: float = 290
+    failed: int = 0, wrong: int = 0, versions: int = 2, during: float = 20, end: float = 110, peak: float = 239
 ) -> list[bool | None]:
     answered = Checked(9, failed, wrong, {str(n): 1 for n in range(versions)}, {}, 0.0)
-    wait, memory = Waited(9, 9, 5, during, 5, 10), Memory(100, end, peak, 1)
+    wait, memory = Waited(9, 9, 5, during, 5, 10), Memory(100, end, 90, peak, 1)
     return [claim.holds for claim in swap_claims(answered, wait, memory, versions=2, weights_mib=100)]
 
 
@@ -94,7 +104,25 @@ def test_each_claim_falls_with_what_it_is_about() -> None:
     assert held(wrong=1) == held(versions=1) == [True, False, True, True, True]
     assert held(during=21) == [True, True, False, True, True]
     assert held(end=111) == [True, True, True, False, True]
-    assert held(peak=300) == [True, True, True, True, False]
+    assert held(peak=240) == [True, True, True, True, False]
+
+
+def ended(code: str) -> "subprocess.Popen[bytes]":
+    running = subprocess.Popen([sys.executable, "-c", code])
+    running.wait()
+    return running
+
+
+def test_a_load_that_ended_before_the_swaps_did_is_a_failure_that_says_why(tmp_path: Path) -> None:
+    (tmp_path / "load.log").write_text("the most requests were sent")
+    for code, status in (("pass", 0), ("raise SystemExit(3)", 3)):
+        with pytest.raises(SystemExit, match=f"status {status}, before the swaps did, after 7.*the most requests"):
+            must_go_on(ended(code), tmp_path, swaps=7)
+
+
+def test_swaps_go_on_while_the_load_does(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as load:
+        must_go_on(load, tmp_path, swaps=1)
 
 
 def test_versions_share_their_body_and_answer_differently(tmp_path: Path) -> None:
