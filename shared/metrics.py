@@ -541,7 +541,7 @@ class CanaryMetrics:
 
     def keep(self, versions: Collection[str]) -> None:
         """Removes the series of all other versions."""
-        of_answers = (self._answers, self._seconds, self._failures)
+        of_answers = (self._answers, self._seconds, self._failures, self._passed_over)
         of_pairs = (self._compared, self._disagreements, self._difference, self._compared_seconds)
         for metric in (*of_answers, *of_pairs):
             _keep(metric, versions)

@@ -136,8 +136,8 @@ class Batcher(Generic[Answer]):
 
     def is_in_time(self, slot: Slot, texts: Sequence[str], seconds: float) -> bool:
         """Whether this model is expected to have answered a request within so many seconds, if it came now."""
-        tokens = _tokens(slot, texts)
-        return self._expected(slot, tokens, seconds) <= seconds
+        enough = ADMITTED_WITHIN * seconds
+        return self._expected(slot, _tokens(slot, texts), enough) <= enough
 
     async def submit(
         self, slot: Slot, texts: Sequence[str], timeout_seconds: float, flow: Flow | None = None
