@@ -120,7 +120,7 @@ def main() -> None:
 def _race(contestants: Sequence[Contestant], folder: Path, options: argparse.Namespace, results: Results) -> None:
     """Every round, one contestant after the other."""
     rows = real_rows()
-    files = models(folder, True)[BASE] if options.model == "base" else _tuned(rows, options.threads)
+    files = models(folder, True)[BASE] if options.model == "base" else _tuned(rows)
     classifier = Classifier.load(files)
     texts = _texts(options)
     scores = classifier.predict(texts[:COMPARED_TEXTS])
@@ -284,9 +284,9 @@ def claims_low_precision(options: argparse.Namespace) -> bool:
     return low_precision() and options.model != "base" and not exact
 
 
-def _tuned(rows: Rows, threads: int) -> Path:
+def _tuned(rows: Rows) -> Path:
     """The model to serve, and how good it is at what it has not learned."""
-    files = fine_tuned(rows, Settings().cache_folder, threads)
+    files = fine_tuned(rows, Settings().cache_folder)
     said = Classifier.load(files).predict([prepare(row.text) for row in rows.held_out]).predicted
     right = float((said == np.array([row.label for row in rows.held_out])).mean())
     print(f"the model: {right:.1%} of {len(rows.held_out)} held-out snippets right", flush=True)

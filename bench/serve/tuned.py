@@ -14,12 +14,11 @@ from shared.classifier.base import open_base
 from shared.classifier.digest import model_digest
 from shared.classifier.folders import build_once
 from shared.classifier.precision import Precision, supports_bf16
-from shared.classifier.threads import with_threads
 from shared.events import Side
 from shared.text import prepare
 from shared.training_settings import TrainingSettings
 
-# Enough to be sure of most texts, and about a minute on two cores.
+# Enough to be sure of most texts, and less than a minute of one core.
 TRAIN_ROWS, PASSES = 1_000, 2.0
 # As many as the server compares answers on (server.plan.holdout_rows).
 HELD_OUT_ROWS = 400
@@ -32,18 +31,18 @@ def real_rows() -> Rows:
     return read_rows(TRAIN_ROWS, HELD_OUT_ROWS, SEED)
 
 
-def fine_tuned(rows: Rows, cache: Path, threads: int) -> Path:
+def fine_tuned(rows: Rows, cache: Path) -> Path:
     """The model's files, trained at the first call and kept in the cache by all that they were made of."""
     base, training = open_base("bundled", cache), TrainingSettings(epochs=PASSES)
     return build_once(
         cache / "bench-models" / _key(base, rows, training),
-        lambda target: _train(base, rows, training, threads, target),
+        lambda target: _train(base, rows, training, target),
     )
 
 
-def _train(base: Path, rows: Rows, training: TrainingSettings, threads: int, target: Path) -> None:
+def _train(base: Path, rows: Rows, training: TrainingSettings, target: Path) -> None:
     print(f"fine-tuning the bundled base on {len(rows.train)} snippets, once", flush=True)
-    with tempfile.TemporaryDirectory() as folder, with_threads(threads):
+    with tempfile.TemporaryDirectory() as folder:
         ours(_precision())(base, Path(folder), rows, training).save(target)
 
 

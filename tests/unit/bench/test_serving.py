@@ -318,9 +318,9 @@ def test_a_model_is_fine_tuned_once_for_the_same_rows(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(tuned, "open_base", lambda name, cache: tiny_classifier(tmp_path / "base"))
     monkeypatch.setattr(tuned, "ours", lambda precision: learner)
-    first = tuned.fine_tuned(rows(3), tmp_path / "cache", threads=1)
-    assert tuned.fine_tuned(rows(3), tmp_path / "cache", threads=1) == first
-    assert tuned.fine_tuned(rows(4), tmp_path / "cache", threads=1) != first
+    first = tuned.fine_tuned(rows(3), tmp_path / "cache")
+    assert tuned.fine_tuned(rows(3), tmp_path / "cache") == first
+    assert tuned.fine_tuned(rows(4), tmp_path / "cache") != first
     assert learned == [3, 4]
 
 
@@ -368,7 +368,7 @@ def test_a_run_measures_whoever_starts_and_names_whoever_does_not(
     target, picture = tmp_path / "report.json", tmp_path / "picture.png"
     monkeypatch.setattr(serving, "chosen", lambda names: racing)
     monkeypatch.setattr(serving, "real_rows", lambda: rows(3))
-    monkeypatch.setattr(serving, "fine_tuned", lambda rows, cache, threads: tiny_classifier(tmp_path / "tiny"))
+    monkeypatch.setattr(serving, "fine_tuned", lambda rows, cache: tiny_classifier(tmp_path / "tiny"))
     monkeypatch.setattr(serving, "packaged_texts", lambda count: {"short": ["fine", "dull"]})
     monkeypatch.setattr(serving, "use_threads", lambda count: None)
     monkeypatch.setattr(serving, "QUICK", Course((1, 2), (1.0,), 0.2, 0.1, 0.2, overload_all=False))
