@@ -12,8 +12,8 @@ can agree, and fp32 serves unless --plan says otherwise.
 Each contestant is started as its documents recommend for throughput and asked
 
 * by a closed loop of so many connections, each asking again once it is answered;
-* by an open loop at constant rates, multiples of what the naive server answers to 32 connections, latency counted from
-  when a request was due;
+* by an open loop at constant rates, multiples of the most that the naive server answers, latency counted from when a
+  request was due;
 * above what it bears, every request with a deadline (X-Request-Timeout, which ours heeds): what was answered in time?
   Ours only, unless --overload-all.
 
@@ -40,7 +40,7 @@ import numpy as np
 import torch
 
 from bench.inference import models, packaged_texts, texts_in_folder
-from bench.serve.claims import BUSY, claim_line, claims
+from bench.serve.claims import claim_line, claims
 from bench.serve.contestants import CONTESTANTS, NAIVE, OURS, Contestant, Workplace, chosen, free_port
 from bench.serve.measures import Overload, Point, medians
 from bench.serve.peers import NotInstalledError
@@ -92,10 +92,10 @@ class Results:
         )
 
     def saturates(self, contestant: str, number: int) -> None:
-        """The first contestant's throughput with many connections sets the rates; naive is first if it takes part."""
+        """The most that the first contestant answered sets the rates; naive is first if it takes part."""
         if self.saturating is None:
             own = [each for each in self.points if (each.contestant, each.round) == (contestant, number)]
-            self.saturating = next((e.per_second for e in own if e.load == BUSY), own[-1].per_second)
+            self.saturating = max(each.per_second for each in own)
 
 
 def main() -> None:

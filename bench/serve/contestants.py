@@ -96,6 +96,14 @@ def thread_variables(threads: int) -> dict[str, str]:
     }
 
 
+IsReady = Callable[[httpx.Response], bool]
+
+
+def _is_up(answer: httpx.Response) -> bool:
+    """Anything that is not an error of the server: some have no page for this."""
+    return not answer.is_server_error
+
+
 @contextmanager
 def tidemill(place: Workplace) -> Iterator[Running]:
     """The real server in its normal state: a promoted version under its plan, with Kafka and MLflow at hand."""
@@ -119,6 +127,12 @@ def _module(name: str, python: Path | str = sys.executable) -> Start:
     return lambda place: _started(place, [str(python), "-P", "-m", f"bench.serve.servers.{name}"])
 
 
+def _ray(place: Workplace) -> AbstractContextManager[Running]:
+    """It listens before it has anything to answer with, and says when it has."""
+    argv = [str(peers.RAY.python), "-P", "-m", "bench.serve.servers.ray_server"]
+    return _started(place, argv, "/-/routes", lambda answer: answer.is_success and bool(answer.json()))
+
+
 def _bentoml(place: Workplace) -> AbstractContextManager[Running]:
     service = "bench.serve.servers.bentoml_server:Texts"
     listening = ("--host", HOST, "--port", str(place.options.port), "--working-dir", str(ROOT))
@@ -126,7 +140,7 @@ def _bentoml(place: Workplace) -> AbstractContextManager[Running]:
 
 
 @contextmanager
-def _started(place: Workplace, argv: list[str], ready_path: str = "/") -> Iterator[Running]:
+def _started(place: Workplace, argv: list[str], ready_path: str = "/", is_ready: IsReady = _is_up) -> Iterator[Running]:
     """A server process until the block ends."""
     options = place.options
     variables = {
@@ -140,7 +154,9 @@ def _started(place: Workplace, argv: list[str], ready_path: str = "/") -> Iterat
     with log.open("wb") as output:
         running = process.spawn(argv, output, variables)
     try:
-        process.wait_ready(running, lambda: _answers(options.port, ready_path), START_SECONDS, f"it (log in {log})")
+        process.wait_ready(
+            running, lambda: _answers(options.port, ready_path, is_ready), START_SECONDS, f"it (log in {log})"
+        )
         yield Running(options.port, running.pid)
     except UnreachableError as error:
         raise UnreachableError(f"{error}: {log.read_text(errors='replace')[-400:]}") from error
@@ -148,10 +164,9 @@ def _started(place: Workplace, argv: list[str], ready_path: str = "/") -> Iterat
         end_family(running.pid)
 
 
-def _answers(port: int, path: str) -> bool:
-    """Anything that is not an error of the server: some have no page for this."""
+def _answers(port: int, path: str, is_ready: IsReady) -> bool:
     try:
-        return not httpx.get(f"http://{HOST}:{port}{path}", timeout=2).is_server_error
+        return is_ready(httpx.get(f"http://{HOST}:{port}{path}", timeout=2))
     except httpx.TransportError:
         return False
 
@@ -202,7 +217,7 @@ CONTESTANTS = (
     Contestant(
         "ray",
         "Ray Serve, dynamic batching",
-        _module("ray_server", peers.RAY.python),
+        _ray,
         "/",
         _single,
         _label_and_score,
