@@ -17,7 +17,7 @@ MOST_GROWTH = 0.1
 # While one model is let go and the next one loaded; the half is for what loading needs.
 MOST_MODELS_MORE = 1.5
 # Of the swaps, and at the least: until then caches fill and the allocator finds its size.
-WARM_UP_SHARE, WARM_UP_SWAPS = 0.1, 5
+WARM_UP_SHARE, WARM_UP_SWAPS = 0.3, 5
 # Of the looks, at either end.
 JUDGED_SHARE = 0.1
 

@@ -30,6 +30,7 @@ from services.server.holdout import read_holdout
 from services.server.ledger import LedgerReader
 from services.server.lengths import Lengths
 from services.server.listening import url_of
+from services.server.memory import use_few_pools
 from services.server.outbox import Outbox
 from services.server.plan_report import PlanReport
 from services.server.planner import Outside, Planner
@@ -75,6 +76,7 @@ def serve(settings: Settings, listeners: Sequence[socket.socket], store_name: st
         ConfigurationError: A setting is missing or wrong, or the replica runs already.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
+    use_few_pools()
     check_codecs()
     settings.bootstrap_servers()
     if settings.model.threads is not None:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from services.server.card import Card
 from services.server.latency import LatencyModel
+from services.server.memory import give_back
 from services.server.tally import Tally
 from shared.canary import Canary
 from shared.classifier.plan import Plan
@@ -205,6 +206,7 @@ class Stage:
     def drain(self, retired: Slot) -> None:
         """As `Slots.retire`; requests end by their own time limit, so this does."""
         asyncio.run_coroutine_threadsafe(self._slots.retire(retired), self._loop).result()
+        give_back()
 
     def _on_the_loop(self, call: Callable[[], Slot | None]) -> Slot | None:
         async def called() -> Slot | None:
