@@ -30,7 +30,7 @@ from services.server.holdout import read_holdout
 from services.server.ledger import LedgerReader
 from services.server.lengths import Lengths
 from services.server.listening import url_of
-from services.server.memory import use_few_pools
+from services.server.memory import settle, use_few_pools
 from services.server.outbox import Outbox
 from services.server.plan_report import PlanReport
 from services.server.planner import Outside, Planner
@@ -136,7 +136,7 @@ class Server:
         self.url = url
         self._settings, self._stopping = settings, threading.Event()
         self._look = threading.Event()
-        self._code = ExitCode.STOPPED
+        self._code, self._has_settled = ExitCode.STOPPED, False
         self._registry = CollectorRegistry()
         self._service_metrics, self._metrics = ServiceMetrics(self._registry), ServerMetrics(self._registry)
         self._models = Registry(settings, self._stopping)
@@ -194,7 +194,11 @@ class Server:
         return Planner(settings, self._slots, stage, self._shelf, self._speeds, self._status, outside)
 
     def _load(self, folder: Path, plan: Plan) -> AnsweringClassifier:
-        return AnsweringClassifier.load(folder, self._device, max_tokens=self._settings.model.max_tokens, plan=plan)
+        found = AnsweringClassifier.load(folder, self._device, max_tokens=self._settings.model.max_tokens, plan=plan)
+        if not self._has_settled:
+            self._has_settled = True  # the first model has brought the last libraries
+            settle()
+        return found
 
     def _record_plans(self, card: Card, report: PlanReport) -> None:
         """Beside the model, for people to read; a registry that is gone costs nothing but that."""

@@ -1,9 +1,11 @@
-"""Memory that was freed goes back to the system: a server that swaps models for weeks should not look ever larger.
+"""Memory of a server that swaps models for weeks: what was freed goes back to the system, what stays is left alone.
 
 glibc keeps what is freed, in a pool for each of many threads, and blocks of the size of weights lie scattered in them.
+Python looks through all objects now and then while everything waits: a third of a second with torch and transformers.
 """
 
 import ctypes
+import gc
 from typing import Any
 
 M_ARENA_MAX = -8  # malloc.h
@@ -20,6 +22,12 @@ def give_back() -> None:
     """After a model was let go. It takes some milliseconds, in which whoever allocates waits."""
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
+
+
+def settle() -> None:
+    """Once all libraries are loaded: from now on only what is made later is looked through for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def _glibc() -> Any:

@@ -1,11 +1,12 @@
 """What models leave behind goes back to the system."""
 
+import gc
 import sys
 
 import psutil
 import pytest
 
-from services.server.memory import give_back, use_few_pools
+from services.server.memory import give_back, settle, use_few_pools
 
 MEBIBYTE = 1024 * 1024
 
@@ -21,3 +22,13 @@ def test_freed_blocks_below_one_that_is_kept_are_given_back() -> None:
     give_back()
     assert process.memory_info().rss < full - 128 * MEBIBYTE
     assert len(kept) == 1024
+
+
+def test_what_is_settled_is_not_looked_through_again() -> None:
+    cycle: list[object] = []
+    cycle.append(cycle)
+    try:
+        settle()
+        assert not any(each is cycle for each in gc.get_objects())
+    finally:
+        gc.unfreeze()
