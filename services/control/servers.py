@@ -33,6 +33,7 @@ class Replica:
         return {
             "replica": state.replica_id,
             "version": state.version,
+            "plan": state.plan,
             "phase": "silent" if self.is_silent else state.phase.value,
             "reason": state.reason,
             "canary": f"{canary.version} {canary.role.value} {canary.share:.2%}" if canary else None,

@@ -76,9 +76,9 @@ def test_a_request_meets_a_swap_if_it_was_under_way_at_any_moment_of_it() -> Non
 
 def test_memory_is_judged_after_the_warm_up() -> None:
     swaps = [Swap("1", second, second + 0.4) for second in range(100)]
-    looks = [(second + 0.5, 1000.0 if second < 10 else 500.0 + second) for second in range(100)]
+    looks = [(second + 0.5, 1000.0 if second < 30 else 500.0 + second) for second in range(100)]
     found = memory_of(looks, swaps)
-    assert (found.begin, found.end, found.one, found.peak) == (514, 595, 510, 599)
+    assert (found.begin, found.end, found.one, found.peak) == (533, 596, 530, 599)
     assert found.per_100_swaps == pytest.approx(99.4)
 
 

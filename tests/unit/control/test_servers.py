@@ -33,6 +33,7 @@ def test_a_row_says_who_serves_what_and_how_old_the_news_is() -> None:
     assert replica.row() == {
         "replica": "a",
         "version": "3",
+        "plan": None,
         "phase": "serving",
         "reason": None,
         "canary": "4 canary 10.00%",
