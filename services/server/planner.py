@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import structlog
 
+from services.server.batcher import CHARS_PER_TOKEN
 from services.server.card import Card
 from services.server.holdout import Holdout
 from services.server.plan_report import PlanReport
@@ -29,7 +30,6 @@ from shared.errors import ModelError, TidemillError
 from shared.plan_settings import OFF, PlanSettings
 
 log = structlog.get_logger("planner")
-CHARS_PER_TOKEN = 4  # of English
 ASIDE_SECONDS = 10.0
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import structlog
 from fastapi import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from services.server.api.watched import Watched
 from services.server.engine import Predictions
 
 log = structlog.get_logger("access")
@@ -27,24 +28,18 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR.value
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+        began, watched = time.perf_counter(), Watched(send)
 
         try:
             await self._app(scope, receive, watched)
         except Exception as error:
             # Whatever status was sent before, the answer has broken off.
-            log.error("request", **line(scope, status, time.perf_counter() - began), error=repr(error))
+            log.error("request", **line(scope, watched.status, time.perf_counter() - began), error=repr(error))
             raise
-        if is_failure(status):
-            log.error("request", **line(scope, status, time.perf_counter() - began))
-        elif random.random() < self._share or (is_refusal(status) and self._refusals.take(time.monotonic())):
-            log.info("request", **line(scope, status, time.perf_counter() - began))
+        if is_failure(watched.status):
+            log.error("request", **line(scope, watched.status, time.perf_counter() - began))
+        elif random.random() < self._share or (is_refusal(watched.status) and self._refusals.take(time.monotonic())):
+            log.info("request", **line(scope, watched.status, time.perf_counter() - began))
 
 
 class Allowance:

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from services.server.api.headers import header, size_of
 from services.server.api.problems import CLOSE, problem
 from services.server.api.protocols import is_bulk, protocol_of
+from services.server.api.watched import Watched
 from shared.metrics import InferenceProtocol, RequestOutcome, ServerMetrics
 
 
@@ -64,18 +65,12 @@ class Measured:
         if scope["type"] != "http" or (protocol := protocol_of(scope)) is None:
             await self._app(scope, receive, send)
             return
-        began, status = time.perf_counter(), HTTPStatus.INTERNAL_SERVER_ERROR.value
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
+        began, watched = time.perf_counter(), Watched(send)
 
         try:
             await self._app(scope, receive, watched)
         finally:
-            outcome = scope.get("state", {}).get("outcome") or _outcome(status)
+            outcome = scope.get("state", {}).get("outcome") or _outcome(watched.status)
             if (protocol, outcome) != (InferenceProtocol.NDJSON, RequestOutcome.OK):
                 self._metrics.request_ended(protocol, outcome, time.perf_counter() - began)
 

@@ -11,12 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, computed_field
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.server.api.bodies import DamagedBodyError, InflatedTooFarError, InvalidBodyError, UnsupportedBodyError
 from services.server.api.disconnects import ClientGoneError
 from services.server.api.lines import LineTooLongError
 from services.server.api.request_ids import current_request_id
+from services.server.api.watched import Watched
 from services.server.batcher import BusyError, OverloadedError, TooLateError
 from services.server.engine import OtherVersionError
 from services.server.feedback import UnknownPredictionError
@@ -205,17 +206,11 @@ class Unexpected:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        has_begun = False
-
-        async def watched(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
-            await send(message)
-
+        watched = Watched(send)
         try:
             await self._app(scope, receive, watched)
         except Exception:
-            if scope["type"] != "http" or has_begun:
+            if scope["type"] != "http" or watched.has_begun:
                 raise
             log.exception("request_failed")
             await problem(HTTPStatus.INTERNAL_SERVER_ERROR, OUR_FAULT)(scope, receive, send)

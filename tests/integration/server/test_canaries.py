@@ -1,16 +1,13 @@
 """A challenger beside the champion on real servers over real Kafka and MLflow, ordered by the command."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from deploy.local import ports
-from deploy.local.broker import Broker
-from deploy.local.mlflow_server import MlflowServer
 from services.control.app import app
 from services.control.history import servers
 from services.server.stickiness import is_in_share
@@ -19,26 +16,10 @@ from shared.events import CanaryCounts, ServedPrediction, ServerPhase, ServerSta
 from shared.kafka import read_topic
 from shared.settings import Settings
 from shared.topics import CANARIES_COUNTS, PREDICTIONS_SERVED
-from tests.integration.server.stage import PATIENCE_SECONDS, Gate, ServerProcess, stream_settings
+from tests.integration.server.stage import PATIENCE_SECONDS, Gate, ServerProcess
 
 REPLICAS = 3
 CALLERS = [f"caller-{number}" for number in range(40)]
-
-
-@pytest.fixture
-def settings(broker: Broker, mlflow_server: MlflowServer, topic_prefix: str, home: Path) -> Settings:
-    return stream_settings(broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home)
-
-
-@pytest.fixture
-def gate(settings: Settings, tmp_path: Path) -> Gate:
-    return Gate(settings, tmp_path / "trained")
-
-
-@pytest.fixture
-def server(settings: Settings) -> Iterator[ServerProcess]:
-    with ServerProcess(settings) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

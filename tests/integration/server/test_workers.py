@@ -4,36 +4,27 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
-from deploy.local.broker import Broker
-from deploy.local.mlflow_server import MlflowServer
 from shared.envelope import decode
 from shared.errors import ExitCode
 from shared.events import ServerPhase, ServerState
 from shared.kafka import read_topic
 from shared.settings import Settings
 from shared.topics import SERVERS_STATE
-from tests.integration.server.stage import LOOK_SECONDS, PATIENCE_SECONDS, Gate, ServerProcess, stream_settings
+from tests.integration.server.stage import LOOK_SECONDS, PATIENCE_SECONDS, Gate, ServerProcess
 
 WORKERS = 2
 
 
 @pytest.fixture
-def settings(broker: Broker, mlflow_server: MlflowServer, topic_prefix: str, home: Path) -> Settings:
-    found = stream_settings(broker.bootstrap_servers, mlflow_server.uri, topic_prefix, home)
-    return found.model_copy(update={"server": found.server.model_copy(update={"workers": WORKERS})})
-
-
-@pytest.fixture
-def server(settings: Settings) -> Iterator[ServerProcess]:
-    with ServerProcess(settings) as server:
-        yield server
+def settings(settings: Settings) -> Settings:
+    return settings.model_copy(update={"server": settings.server.model_copy(update={"workers": WORKERS})})
 
 
 def processes(server: ServerProcess) -> set[int]:
@@ -62,9 +53,8 @@ def until(holds: Callable[[], bool], what: str) -> None:
 
 
 def test_workers_share_a_port_a_stop_and_what_they_answered(
-    server: ServerProcess, settings: Settings, tmp_path: Path
+    server: ServerProcess, settings: Settings, gate: Gate
 ) -> None:
-    gate = Gate(settings, tmp_path / "trained")
     champion = gate.promote(gate.register("positive"))
     until(lambda: len(serving(settings, champion.version)) == WORKERS, "both workers to serve")
     own = serving(settings, champion.version)
