@@ -15,7 +15,7 @@ from services.server.attempts import Attempt
 from services.server.champion import Champion
 from services.server.shelf import Shelf
 from services.server.slots import Challenger, Slot
-from services.server.status import Status
+from services.server.status import Status, version_number
 from services.server.swapper import Switches
 from services.server.tally import Tally
 from shared.canary import Canary
@@ -205,7 +205,7 @@ class CanarySwapper:
         if canary is None:
             self._metrics.version.set(0)
             return
-        self._metrics.version.set(float(canary.version) if canary.version.isdecimal() else -1.0)
+        self._metrics.version.set(version_number(canary.version))
         self._metrics.share.labels(canary.role.value).set(canary.share)
 
     def _report(self, challenger: Challenger) -> None:

@@ -74,7 +74,7 @@ class Status:
             self._now = replace(self._now, serving=card, plan=plan, plans=None)
             self._metrics.plan.clear()
             self._metrics.plan.labels(plan).set(1)
-        self._metrics.served_version.set(_number(card.version))
+        self._metrics.served_version.set(version_number(card.version))
         self._health.ready("model")
 
     def beside(self, canary: CanaryState | None) -> None:
@@ -123,6 +123,6 @@ class Status:
         )
 
 
-def _number(version: str) -> float:
+def version_number(version: str) -> float:
     """MLflow's versions are whole numbers; any other name still shows that something serves."""
     return float(version) if version.isdecimal() else -1.0
