@@ -28,15 +28,15 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import softmax
-from transformers import DistilBertConfig, DistilBertForSequenceClassification, pipeline
+from transformers import pipeline
 
+from bench.serve.tuned import fine_tuned, fine_tuned_wide, real_rows
 from deploy.setup.datasets import ROTTEN_TOMATOES
-from shared.classifier.answering import AnsweringClassifier
+from services.server import memory
+from shared.classifier.answering import TOKENS_IN_BULK, AnsweringClassifier
 from shared.classifier.base import open_base
 from shared.classifier.capability import usual_plan
-from shared.classifier.inference import TOKEN_BUDGET
 from shared.classifier.int8 import has_int8
-from shared.classifier.loading import load_tokenizer
 from shared.classifier.model import Classifier, new_classifier
 from shared.classifier.plan import PRECISIONS, Plan
 from shared.classifier.planning import candidates
@@ -46,6 +46,7 @@ from shared.classifier.threads import use_threads
 from shared.settings import Settings
 
 LABELS = ("negative", "positive")
+BASE = "DistilBERT-base dimensions"
 PEER, PADDED = "pipeline, batches of 16", "sorted by length, padded"
 PEER_BATCH = 16
 SHORT_WORDS, LONG_WORDS = 40, 100
@@ -120,18 +121,13 @@ def _words(text: str) -> int:
 
 
 def models(folder: Path, everyone: bool) -> dict[str, Path]:
-    """Name -> its files."""
-    base = open_base("bundled", Settings().cache_folder)
-    bundled = folder / "bundled"
-    new_classifier(base, LABELS, seed=1).save(bundled)
-    if not everyone:
-        return {"bundled": bundled}
-    torch.manual_seed(1)
-    config = DistilBertConfig(id2label=dict(enumerate(LABELS)), label2id={name: at for at, name in enumerate(LABELS)})
-    large = DistilBertForSequenceClassification(config)
-    large.eval()
-    Classifier(large, load_tokenizer(base)).save(folder / "base")
-    return {"DistilBERT-base dimensions": folder / "base", "bundled": bundled}
+    """Name -> its files. Only the bundled one, under a fresh head, unless everyone is asked for."""
+    cache = Settings().cache_folder
+    if everyone:
+        rows = real_rows()
+        return {BASE: fine_tuned_wide(rows, cache), "bundled": fine_tuned(rows, cache)}
+    new_classifier(open_base("bundled", cache), LABELS, seed=1).save(folder / "bundled")
+    return {"bundled": folder / "bundled"}
 
 
 def contestants(files: Path) -> dict[str, Answer]:
@@ -144,7 +140,7 @@ def contestants(files: Path) -> dict[str, Answer]:
 def by_plan(files: Path) -> dict[Plan, AnsweringClassifier]:
     """The model under every plan that this machine has instructions for."""
     can = {"fp32": True, "bf16": supports_bf16("cpu"), "int8": has_int8()}
-    plans = [plan for plan in candidates(usual_plan(TOKEN_BUDGET), quantised=True) if can[plan.precision]]
+    plans = [plan for plan in candidates(usual_plan(TOKENS_IN_BULK), quantised=True) if can[plan.precision]]
     laid_out: dict[str, AnsweringClassifier] = {}
     for plan in plans:
         if plan.precision not in laid_out:
@@ -264,6 +260,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG: the ratios")
     parser.add_argument("--json", type=Path, help="write the JSON object here too")
     options = parser.parse_args()
+    memory.set_up()  # as our server does; the peer has it too
     use_threads(options.threads)
     count = options.texts or (160 if options.quick else 800)
     texts = texts_in_folder(options.data, count) if options.data else packaged_texts(count)

@@ -1,13 +1,13 @@
 """How Tidemill's server does beside its peers: same model, texts, machine and threads, one server after the other.
 
-`python -m bench.serving [--quick] [--only NAMES] [--model bundled|base] [--plan auto|off|ID] [--texts short|long]
+`python -m bench.serving [--quick] [--only NAMES] [--model base|bundled] [--plan auto|off|ID] [--texts short|long]
 [--connections 1,8,32,128] [--seconds S] [--overload-all] [--rounds N] [--threads N] [--picture FILE.png]
 [--json FILE]`: tables, claims, then one JSON object. About two minutes with --quick, a quarter of an hour in full.
 
-Everyone serves the same files in fp32: the bundled base, fine-tuned on real snippets for a minute at the first run.
-Ours then looks for a faster plan, as it always does, with held-out snippets in its archive as evidence; it is measured
-once it has chosen, and what it tried is told. With `--model base` weights are random, so answers in no other precision
-can agree, and fp32 serves unless --plan says otherwise.
+Everyone serves the same files in fp32: the bundled base, fine-tuned on real snippets for a minute at the first run, and
+widened to DistilBERT-base's dimensions unless `--model bundled` is asked for. Ours then looks for a faster plan, as it
+always does, with held-out snippets in its archive as evidence; it is measured once it has chosen, and what it tried is
+told.
 
 Each contestant is started as its documents recommend for throughput and asked
 
@@ -29,7 +29,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -39,7 +39,7 @@ import httpx
 import numpy as np
 import torch
 
-from bench.inference import models, packaged_texts, texts_in_folder
+from bench.inference import packaged_texts, texts_in_folder
 from bench.serve.claims import claim_line, claims
 from bench.serve.contestants import CONTESTANTS, NAIVE, OURS, Contestant, Workplace, chosen, free_port
 from bench.serve.measures import Overload, Point, medians
@@ -48,7 +48,7 @@ from bench.serve.pictures import draw
 from bench.serve.race import Agreement, Course, Race
 from bench.serve.servers.model import ServerOptions
 from bench.serve.tidemill import Planned, plan_use
-from bench.serve.tuned import fine_tuned, real_rows, window_of
+from bench.serve.tuned import fine_tuned, fine_tuned_wide, real_rows, window_of
 from bench.training import Rows
 from shared.classifier.model import Classifier
 from shared.classifier.precision import supports_bf16
@@ -58,8 +58,19 @@ from shared.plan_settings import AUTO, OFF, PlanSettings
 from shared.settings import Settings
 from shared.text import prepare
 
-BASE = "DistilBERT-base dimensions"
-MODELS = {"bundled": "bundled base, fine-tuned", "base": f"{BASE}, random weights"}
+
+@dataclass(frozen=True)
+class Model:
+    """One to serve. `make`: its files, made once of these rows and kept in the cache."""
+
+    what: str
+    make: Callable[[Rows, Path], Path]
+
+
+MODELS = {
+    "base": Model("DistilBERT-base's dimensions, fine-tuned", fine_tuned_wide),
+    "bundled": Model("bundled base, fine-tuned", fine_tuned),
+}
 QUICK_CONTESTANTS = f"{NAIVE},{OURS}"
 COMPARED_TEXTS = 64
 TEXTS = 400  # short ones; of long ones a quarter as many
@@ -120,7 +131,7 @@ def main() -> None:
 def _race(contestants: Sequence[Contestant], folder: Path, options: argparse.Namespace, results: Results) -> None:
     """Every round, one contestant after the other."""
     rows = real_rows()
-    files = models(folder, True)[BASE] if options.model == "base" else _tuned(rows)
+    files = _tuned(rows, options.model)
     classifier = Classifier.load(files)
     texts = _texts(options)
     scores = classifier.predict(texts[:COMPARED_TEXTS])
@@ -254,7 +265,7 @@ def _report(
         "planned": [asdict(each) for each in results.planned.values()],
         "cores": len(os.sched_getaffinity(0)),
         "threads": options.threads,
-        "model": MODELS[options.model],
+        "model": MODELS[options.model].what,
         "texts": options.texts,
         "packages": {name: version(name) for name in ("transformers", "fastapi", "mlflow")},
         "peers": {each.name: each.package.requirement for each in contestants if each.package},
@@ -281,12 +292,12 @@ def claims_low_precision(options: argparse.Namespace) -> bool:
     """Whether the machine has it, and the model and what was asked for leave it to the server to use it."""
     fixed = PlanSettings(use=options.plan).fixed
     exact = options.plan == OFF or (fixed is not None and fixed.is_exact)
-    return low_precision() and options.model != "base" and not exact
+    return low_precision() and not exact
 
 
-def _tuned(rows: Rows) -> Path:
+def _tuned(rows: Rows, model: str) -> Path:
     """The model to serve, and how good it is at what it has not learned."""
-    files = fine_tuned(rows, Settings().cache_folder)
+    files = MODELS[model].make(rows, Settings().cache_folder)
     said = Classifier.load(files).predict([prepare(row.text) for row in rows.held_out]).predicted
     right = float((said == np.array([row.label for row in rows.held_out])).mean())
     print(f"the model: {right:.1%} of {len(rows.held_out)} held-out snippets right", flush=True)
@@ -314,10 +325,8 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help=f"short loads, of {QUICK_CONTESTANTS} unless named")
     parser.add_argument("--only", help="contestants, separated by commas: " + ", ".join(e.name for e in CONTESTANTS))
-    parser.add_argument("--model", choices=MODELS, default="bundled", help="bundled: fine-tuned; base: random weights")
-    parser.add_argument(
-        "--plan", type=plan_use, help="server.plan.use of ours: auto, off or a plan's id; off with --model base"
-    )
+    parser.add_argument("--model", choices=MODELS, default="base", help="its dimensions")
+    parser.add_argument("--plan", type=plan_use, default=AUTO, help="server.plan.use of ours: auto, off or a plan's id")
     parser.add_argument("--texts", choices=("short", "long"), default="short")
     parser.add_argument("--data", type=Path, help="a folder of *.jsonl.gz with real reviews ('text')")
     parser.add_argument("--connections", help="of the closed loops, separated by commas")
@@ -331,7 +340,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--picture", type=Path, help="PNG: throughput by connections, p99 by rate")
     parser.add_argument("--json", type=Path, help="write the JSON object here too")
     options = parser.parse_args()
-    options.plan = options.plan or (OFF if options.model == "base" else AUTO)
     options.only = options.only or (QUICK_CONTESTANTS if options.quick else None)
     return options
 

@@ -77,4 +77,4 @@ class Collator:
 
 def token_ids(texts: Sequence[str], model: Classifier | MaskedModel, max_tokens: int) -> list[list[int]]:
     """Token ids of each text, cut to the training length or the model's own, whichever is less."""
-    return Encoder(model.tokenizer, min(max_tokens, model.window)).encode(texts).ids
+    return Encoder(model.tokenizer.backend_tokenizer, min(max_tokens, model.window)).encode(texts).ids

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from filelock import FileLock, Timeout
 from prometheus_client import CollectorRegistry
 
+from services.server import memory
 from services.server.alias import promoted_alias
 from services.server.api.application import build_api
 from services.server.api.parts import Parts
@@ -30,7 +31,6 @@ from services.server.holdout import read_holdout
 from services.server.ledger import LedgerReader
 from services.server.lengths import Lengths
 from services.server.listening import url_of
-from services.server.memory import settle, use_few_pools
 from services.server.outbox import Outbox
 from services.server.plan_report import PlanReport
 from services.server.planner import Outside, Planner
@@ -76,7 +76,7 @@ def serve(settings: Settings, listeners: Sequence[socket.socket], store_name: st
         ConfigurationError: A setting is missing or wrong, or the replica runs already.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    use_few_pools()
+    memory.set_up()
     check_codecs()
     settings.bootstrap_servers()
     if settings.model.threads is not None:
@@ -197,7 +197,7 @@ class Server:
         found = AnsweringClassifier.load(folder, self._device, max_tokens=self._settings.model.max_tokens, plan=plan)
         if not self._has_settled:
             self._has_settled = True  # the first model has brought the last libraries
-            settle()
+            memory.settle()
         return found
 
     def _record_plans(self, card: Card, report: PlanReport) -> None:

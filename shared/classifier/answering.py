@@ -3,44 +3,57 @@
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
-from shared.classifier.inference import TOKEN_BUDGET, Body, PaddedModel, by_batch, predict
-from shared.classifier.int8 import has_int8, int8_linear
-from shared.classifier.model import Classifier
-from shared.classifier.packed import packed
-from shared.classifier.plan import Plan
-from shared.classifier.precision import PrecisionSetting, precision_of
+from shared.classifier.about import About, about_files, shape
+from shared.classifier.damage import load_errors
+from shared.classifier.distilbert import config_in, in_folder, in_memory
+from shared.classifier.inference import Body, Encoder, PaddedModel, by_batch, predict
+from shared.classifier.int8 import has_int8
+from shared.classifier.layout import TOKENIZER_FILE, Layout, locate
+from shared.classifier.packed import PackedDistilBert
+from shared.classifier.plan import Plan, PlanPrecision
+from shared.classifier.precision import PrecisionSetting, choose_precision, precision_of
 from shared.classifier.predictor import Scores
 from shared.classifier.threads import with_threads
 from shared.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from shared.classifier.model import Classifier
+
+# Where nobody waits for a batch that another one is in. Half as many take 3 to 7 % longer.
+TOKENS_IN_BULK = 2048
 
 
 class AnsweringClassifier:
     """Answers texts with calibrated probabilities; the same text gets the same answer in any company.
 
-    On a CPU a DistilBERT is computed without padding; anything else as its library does. Of the classifier that it is
-    made of it keeps copies of what it needs, so that weights and their file are let go of with the classifier.
+    On a CPU a DistilBERT is computed without padding; anything else as its library does. Of what it is made of it keeps
+    copies, so that weights and their file are let go of.
     """
 
     has_scores = True
 
-    def __init__(self, classifier: Classifier, plan: Plan | None = None) -> None:
-        """Args: plan: how to compute; None: in the precision that the classifier was loaded in, as torch is set up.
+    def __init__(self, about: About, encoder: Encoder, body: Body, plan: Plan) -> None:
+        self.name, self.labels = about.name, about.labels
+        self.temperature, self.window, self.shape = about.temperature, about.window, about.shape
+        self._encoder, self._body, self._plan = encoder, body, plan
 
+    @classmethod
+    def of(cls, classifier: "Classifier", plan: Plan | None = None) -> Self:
+        """The same classifier, only to answer.
+
+        Args: plan: how to compute; None: in the precision that the classifier was loaded in, as torch is set up.
         Raises:
             ConfigurationError: This model cannot be computed so here.
         """
-        self.name, self.labels = classifier.name, classifier.labels
-        self.temperature, self.window = classifier.temperature, classifier.window
-        self.shape = _shape(classifier)
-        self._plan = plan or _usual_plan(classifier)
-        self._encoder = classifier.encoder
-        self._body = _body(classifier, self._plan)
+        plan = plan or _usual_plan(precision_of(classifier.model.dtype))
+        return cls(_about(classifier), classifier.encoder, _body(classifier, plan), plan)
 
     @classmethod
     def load(
@@ -52,10 +65,30 @@ class AnsweringClassifier:
         name: str | None = None,
         max_tokens: int | None = None,
         plan: Plan | None = None,
-    ) -> "AnsweringClassifier":
+    ) -> Self:
         """Arguments and errors as of `Classifier.load`; a plan goes before the precision."""
+        layout, name = locate(folder), name or folder.name
+        direct = plan or _usual_plan(choose_precision(precision, device))
+        if torch.device(device).type == "cpu" and (found := cls._read(layout, name, max_tokens, direct)) is not None:
+            return found
+        # Imported late: it takes seconds, which whoever serves a DistilBERT is spared.
+        from shared.classifier.model import Classifier
+
         setting: PrecisionSetting = precision if plan is None else "fp32"
-        return cls(Classifier.load(folder, device, setting, name=name, max_tokens=max_tokens), plan)
+        return cls.of(Classifier.load(folder, device, setting, name=name, max_tokens=max_tokens), plan)
+
+    @classmethod
+    def _read(cls, layout: Layout, name: str, max_tokens: int | None, plan: Plan) -> Self | None:
+        """A DistilBERT out of its files; None if they hold another model, or not all that it needs."""
+        _refuse_int8_without_onednn(name, plan)
+        with load_errors(layout.model):
+            config = config_in(layout.model)
+            weights = in_folder(layout.model, config)
+            if weights is None or not layout.has_fast_tokenizer:
+                return None
+            about = about_files(config, layout.tokenizer, name, max_tokens)
+            encoder = Encoder(Tokenizer.from_file(str(layout.tokenizer / TOKENIZER_FILE)), about.window)
+            return cls(about, encoder, PackedDistilBert(weights, plan.precision), plan)
 
     @property
     def plan(self) -> str:
@@ -92,24 +125,33 @@ class AnsweringClassifier:
             return by_batch(self._body, self._body.means, self._encoder.encode(texts).ids, self._body.width, budget)
 
 
-def _usual_plan(classifier: Classifier) -> Plan:
-    return Plan("torch", precision_of(classifier.model.dtype), torch.get_num_threads(), TOKEN_BUDGET)
+def _usual_plan(precision: PlanPrecision) -> Plan:
+    return Plan("torch", precision, torch.get_num_threads(), TOKENS_IN_BULK)
 
 
-def _body(classifier: Classifier, plan: Plan) -> Body:
-    model = classifier.model
-    if plan.precision == "int8":
-        body = packed(model, int8_linear) if has_int8() else None
-        if body is None:
-            raise ConfigurationError(
-                f"{classifier.name}: only a DistilBERT on a CPU, by a torch with oneDNN, does int8"
-            )
-        return body
-    if plan.precision == "bf16":
-        model.bfloat16()
-    return packed(model) or PaddedModel(model, classifier.pad_id)
-
-
-def _shape(classifier: Classifier) -> str:
+def _about(classifier: "Classifier") -> About:
     config = classifier.model.config
-    return f"{config.model_type}-{getattr(config, 'num_hidden_layers', 0)}x{config.hidden_size}"
+    return About(
+        name=classifier.name,
+        labels=classifier.labels,
+        temperature=classifier.temperature,
+        window=classifier.window,
+        shape=shape(config.model_type, getattr(config, "num_hidden_layers", 0), config.hidden_size),
+    )
+
+
+def _body(classifier: "Classifier", plan: Plan) -> Body:
+    weights = in_memory(classifier.model)
+    if plan.precision == "int8" and weights is None:
+        raise ConfigurationError(f"{classifier.name}: only a DistilBERT on a CPU does int8")
+    _refuse_int8_without_onednn(classifier.name, plan)
+    if weights is not None:
+        return PackedDistilBert(weights, plan.precision)
+    if plan.precision == "bf16":
+        classifier.model.bfloat16()
+    return PaddedModel(classifier.model, classifier.pad_id)
+
+
+def _refuse_int8_without_onednn(name: str, plan: Plan) -> None:
+    if plan.precision == "int8" and not has_int8():
+        raise ConfigurationError(f"{name}: int8 needs a torch with oneDNN; this one has none")

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from shared.classifier.about import TEMPERATURE_FIELD
 from shared.errors import ModelError
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 # Beyond these a temperature says that the rows are too few or all right (towards 0) or that the model knows
 # nothing (towards infinity); the bound keeps the logits finite.
 LOWEST, HIGHEST = 0.05, 20.0
-
-# Where config.json records it. Plain `temperature` belongs to text generation: transformers refuses to save it here.
-CONFIG_FIELD = "folded_temperature"
 
 
 def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
@@ -44,7 +42,7 @@ def fit_temperature(logits: ArrayLike, labels: ArrayLike) -> float:
 
 def temperature_of(model: "PreTrainedModel") -> float:
     """The temperature folded into the model's last layer; 1 if none was."""
-    return float(getattr(model.config, CONFIG_FIELD, 1.0))
+    return float(getattr(model.config, TEMPERATURE_FIELD, 1.0))
 
 
 def fold_temperature(model: "PreTrainedModel", temperature: float) -> None:
@@ -52,13 +50,13 @@ def fold_temperature(model: "PreTrainedModel", temperature: float) -> None:
     if not (np.isfinite(temperature) and temperature > 0):
         raise ValueError(f"a temperature is positive and finite, got {temperature}")
     _scale_head(model, 1.0 / temperature)
-    setattr(model.config, CONFIG_FIELD, temperature_of(model) * temperature)
+    setattr(model.config, TEMPERATURE_FIELD, temperature_of(model) * temperature)
 
 
 def unfold_temperature(model: "PreTrainedModel") -> None:
     """Brings the last layer back to what training left, so that a warm start goes on from there."""
     _scale_head(model, temperature_of(model))
-    setattr(model.config, CONFIG_FIELD, 1.0)
+    setattr(model.config, TEMPERATURE_FIELD, 1.0)
 
 
 def head_of(model: "PreTrainedModel") -> torch.nn.Linear:

@@ -13,9 +13,9 @@ from tokenizers import Tokenizer
 from shared.classifier.predictor import Scores
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedModel
 
-# Tokens in one forward pass. On a CPU 512 to 1024 are fastest, and 4096 a fifth slower, since the activations
+# Padded tokens in one forward pass. On a CPU 512 to 1024 are fastest, and 4096 a fifth slower, since the activations
 # leave the cache; a GPU wants more.
 TOKEN_BUDGET = 1024
 
@@ -40,9 +40,9 @@ class Encoded:
 class Encoder:
     """Turns texts into token ids exactly as the tokenizer does, cut to the model's window, in bulk."""
 
-    def __init__(self, tokenizer: "PreTrainedTokenizerFast", window: int) -> None:
-        # A copy: padding and truncation are state of the backend, and the tokenizer is also saved and trained with.
-        self._backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    def __init__(self, tokenizer: Tokenizer, window: int) -> None:
+        # A copy: padding and truncation are its state, and it is also saved and trained with.
+        self._backend = Tokenizer.from_str(tokenizer.to_str())
         self._backend.no_padding()
         self._backend.enable_truncation(max_length=window)
 

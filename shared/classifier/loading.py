@@ -1,12 +1,11 @@
 """Reading and writing the files of a transformer: safetensors and JSON only, complete, or refused."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from shared.classifier.layout import TOKENIZER_FILE
 from shared.classifier.quiet import quietly
 from shared.errors import ModelError
 
@@ -23,7 +22,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
     Raises: ModelError if there is none that batches.
     """
-    if not (folder / "tokenizer.json").is_file():
+    if not (folder / TOKENIZER_FILE).is_file():
         # transformers would make one with an empty vocabulary, and the model would answer every text alike.
         raise ModelError(f"{folder}: tokenizer.json is missing; save the tokenizer beside the model")
     tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
@@ -51,21 +50,3 @@ def window_of(model: "PreTrainedModel", tokenizer: PreTrainedTokenizerFast, max_
     """The most tokens that the model reads of a text, special ones included; fewer if told so."""
     own = min(int(tokenizer.model_max_length), int(model.config.max_position_embeddings))
     return own if max_tokens is None else min(own, max_tokens)
-
-
-def refuse_missing(missing: set[str] | list[str], folder: Path) -> None:
-    """transformers fills missing weights with random numbers; such a model would answer, and wrongly."""
-    if missing:
-        raise ModelError(f"{folder}: weights are missing ({', '.join(sorted(missing)[:3])} …); save the model again")
-
-
-@contextmanager
-def load_errors(folder: Path) -> Iterator[None]:
-    """Damaged files raise whatever the reader at hand raises, down to bare Exception; all mean the same here."""
-    try:
-        yield
-    except ModelError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ModelError(f"{folder}: cannot be loaded as a model ({reason}); download or train it again") from error

@@ -19,14 +19,13 @@ from torch import nn
 from torch.nn import functional
 from transformers import AutoModelForMaskedLM, PreTrainedTokenizerFast
 
+from shared.classifier.damage import load_errors, refuse_missing
 from shared.classifier.heads import head_modules
 from shared.classifier.inference import TOKEN_BUDGET, Encoder, padded, plan_batches
 from shared.classifier.loading import (
     WEIGHTS,
-    load_errors,
     load_tokenizer,
     pad_id_of,
-    refuse_missing,
     save_flat,
     window_of,
 )
@@ -135,7 +134,7 @@ def masked_losses(
     Args: mask_share: of the tokens that are no special ones; at least one, if there is any. max_tokens: longer texts
         are cut. token_budget: padded tokens per forward pass.
     """
-    ids = Encoder(model.tokenizer, min(max_tokens, model.window)).encode(texts).ids
+    ids = Encoder(model.tokenizer.backend_tokenizer, min(max_tokens, model.window)).encode(texts).ids
     places = [_measured_places(row, model.special_ids, mask_share) for row in ids]
     nats = np.zeros(len(ids), np.float64)
     asked = [row for row, found in enumerate(places) if found]

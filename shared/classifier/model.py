@@ -13,15 +13,14 @@ from transformers import (
 )
 
 from shared.classifier.calibration import temperature_of
+from shared.classifier.damage import load_errors, refuse_missing
 from shared.classifier.inference import TOKEN_BUDGET, Encoder, PaddedModel, predict
 from shared.classifier.layout import locate
 from shared.classifier.loading import (
     LOCAL,
     WEIGHTS,
-    load_errors,
     load_tokenizer,
     pad_id_of,
-    refuse_missing,
     save_flat,
     window_of,
 )
@@ -52,7 +51,7 @@ class Classifier:
         self.tokenizer = tokenizer
         self.name = name
         self._max_tokens = max_tokens
-        self.encoder = Encoder(tokenizer, self.window)
+        self.encoder = Encoder(tokenizer.backend_tokenizer, self.window)
         self.pad_id = pad_id_of(tokenizer)
 
     @classmethod

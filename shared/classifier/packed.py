@@ -5,36 +5,37 @@ layer, of which the head reads the first token only, is computed for that token.
 would, to rounding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from shared.classifier.attention import Attention, FirstTokenAttention, Group
+from shared.classifier.distilbert import BODY, NORM_EPS, DistilBert
 from shared.classifier.inference import Rows, plan_batches
+from shared.classifier.int8 import int8_linear
 from shared.classifier.linear import Linear, LinearMaker, answering_linear
+from shared.classifier.plan import PlanPrecision
+from shared.classifier.precision import supports_bf16
 
-if TYPE_CHECKING:
-    from transformers import DistilBertForSequenceClassification, PreTrainedModel
-    from transformers.models.distilbert.modeling_distilbert import TransformerBlock
+WeightOf = Callable[[str], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class _Norm:
     weight: torch.Tensor
     bias: torch.Tensor
-    eps: float
 
     @classmethod
-    def of(cls, norm: torch.nn.LayerNorm) -> "_Norm":
-        return cls(_own(norm.weight), _own(norm.bias), norm.eps)
+    def of(cls, weight: WeightOf, name: str) -> "_Norm":
+        return cls(weight(f"{name}.weight").clone(), weight(f"{name}.bias").clone())
 
     def __call__(self, rows: torch.Tensor) -> torch.Tensor:
-        return functional.layer_norm(rows, self.weight.shape, self.weight, self.bias, self.eps)
+        return functional.layer_norm(rows, self.weight.shape, self.weight, self.bias, NORM_EPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +49,36 @@ class _Block:
     widen: Linear
     narrow: Linear
     out_norm: _Norm
+    attention: Attention
 
     @classmethod
-    def of(cls, block: "TransformerBlock", linear: LinearMaker) -> "_Block":
-        attention, ffn = block.attention, block.ffn
-        read = (attention.k_lin, attention.v_lin)
+    def of(cls, weight: WeightOf, linear: LinearMaker, attention: Attention) -> "_Block":
+        keys_values, bias = (
+            torch.cat([weight(f"attention.{part}_lin.{kind}") for part in "kv"]) for kind in ("weight", "bias")
+        )
         return cls(
-            asked=linear(attention.q_lin.weight, attention.q_lin.bias),
-            read=linear(torch.cat([each.weight for each in read]), torch.cat([each.bias for each in read])),
-            out=linear(attention.out_lin.weight, attention.out_lin.bias),
-            attention_norm=_Norm.of(block.sa_layer_norm),
-            widen=linear(ffn.lin1.weight, ffn.lin1.bias, gelu=True),
-            narrow=linear(ffn.lin2.weight, ffn.lin2.bias),
-            out_norm=_Norm.of(block.output_layer_norm),
+            asked=_linear(linear, weight, "attention.q_lin"),
+            read=linear(keys_values, bias),
+            out=_linear(linear, weight, "attention.out_lin"),
+            attention_norm=_Norm.of(weight, "sa_layer_norm"),
+            widen=_linear(linear, weight, "ffn.lin1", gelu=True),
+            narrow=_linear(linear, weight, "ffn.lin2"),
+            out_norm=_Norm.of(weight, "output_layer_norm"),
+            attention=attention,
         )
 
-    def __call__(self, tokens: torch.Tensor, pack: "_Pack", heads: int, *, first_only: bool) -> torch.Tensor:
-        """(tokens, width) -> the same; with `first_only` (texts, width), each text's first token."""
-        keys_values = self.read(tokens)
-        kept = tokens[pack.first] if first_only else tokens
-        taken = _attend(self.asked(kept), keys_values, pack.groups, heads, first_only)
-        seen = self.attention_norm(self.out(taken) + kept)
+    def __call__(self, tokens: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
+        """(tokens, width) -> the same."""
+        return self.after(tokens, self.attention(self.asked(tokens), self.read(tokens), groups))
+
+    def after(self, tokens: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
+        """What becomes of tokens, given what they take from those that they look at."""
+        seen = self.attention_norm(self.out(taken) + tokens)
         return self.out_norm(self.narrow(self.widen(seen)) + seen)
+
+
+def _linear(linear: LinearMaker, weight: WeightOf, name: str, *, gelu: bool = False) -> Linear:
+    return linear(weight(f"{name}.weight"), weight(f"{name}.bias"), gelu=gelu)
 
 
 # oneDNN makes code for every number of rows that a layer meets, and keeps it: 3 MiB for each total of tokens. Totals
@@ -77,14 +86,6 @@ class _Block:
 # for the first tokens alone, of which there are fewer.
 TOKENS_ROUNDED_TO = ((128, 16), (256, 32))  # totals up to the first number to the second
 MORE_TOKENS_ROUNDED_TO, TEXTS_ROUNDED_TO = 64, 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Texts of one length, one after the other in a pack."""
-
-    texts: int
-    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class _Pack:
             text begins, filled up to a round number too.
     """
 
-    groups: tuple[_Group, ...]
+    groups: tuple[Group, ...]
     ids: torch.Tensor
     positions: torch.Tensor
     first: torch.Tensor
@@ -112,7 +113,7 @@ class _Pack:
         ids[:total] = np.fromiter(chain.from_iterable(rows), np.int64, total)
         positions[:total] = np.arange(total) - np.repeat(first, lengths)
         first = np.pad(first, (0, _rounded(len(rows), TEXTS_ROUNDED_TO) - len(rows)))
-        groups = tuple(_Group(len(list(same)), int(length)) for length, same in groupby(lengths))
+        groups = tuple(Group(len(list(same)), int(length)) for length, same in groupby(lengths))
         return cls(groups, *map(torch.from_numpy, (ids, positions, first)))
 
 
@@ -129,38 +130,29 @@ def _rounded(number: int, to: int) -> int:
     return -(-number // to) * to
 
 
-def _attend(
-    asked: torch.Tensor, keys_values: torch.Tensor, groups: Sequence[_Group], heads: int, first_only: bool
-) -> torch.Tensor:
-    """Each text's tokens, or its first one, look at all of that text's; what belongs to no text takes nothing."""
-    taken = torch.zeros_like(asked)
-    query_row = key_row = 0
-    for group in groups:
-        rows, queries = group.texts * group.length, group.texts * (1 if first_only else group.length)
-        query = asked[query_row : query_row + queries].view(group.texts, -1, 1, heads, asked.shape[1] // heads)
-        pair = keys_values[key_row : key_row + rows].view(group.texts, -1, 2, heads, asked.shape[1] // heads)
-        (by_head,) = query.permute(2, 0, 3, 1, 4)
-        keys, values = pair.permute(2, 0, 3, 1, 4)
-        answer = functional.scaled_dot_product_attention(by_head, keys, values)
-        taken[query_row : query_row + queries] = answer.transpose(1, 2).reshape(queries, -1)
-        query_row, key_row = query_row + queries, key_row + rows
-    return taken
-
-
 class PackedDistilBert:
     """The weights of a classifier, laid out for answering; a `Body`."""
 
-    def __init__(self, model: "DistilBertForSequenceClassification", linear: LinearMaker = answering_linear) -> None:
-        """Copies what it needs of the model, in the model's precision. Args: linear: makes the layers of its blocks."""
-        body: Any = model.distilbert
-        embeddings = body.embeddings
-        self._heads = int(model.config.n_heads)
-        self._words = _own(embeddings.word_embeddings.weight)
-        self._places = _own(embeddings.position_embeddings.weight)
-        self._norm = _Norm.of(embeddings.LayerNorm)
-        self._blocks = [_Block.of(block, linear) for block in body.transformer.layer]
-        self._before_head = answering_linear(model.pre_classifier.weight, model.pre_classifier.bias)
-        self._head = answering_linear(model.classifier.weight, model.classifier.bias)
+    def __init__(self, model: DistilBert, precision: PlanPrecision) -> None:
+        """Copies what it needs of the model.
+
+        Args: precision: int8 is that of the linear layers; the rest is fp32, and attention bf16 where the CPU has that.
+        """
+        element = torch.bfloat16 if precision == "bf16" else torch.float32
+        own = DistilBert(model.layers, model.heads, lambda name: model.weight(name).to(element))
+        weight, rough = own.weight, precision == "int8"
+        linear = int8_linear if rough else answering_linear
+        attention = Attention(own.heads, rough=rough and supports_bf16("cpu"))
+        self._words = weight(f"{BODY}embeddings.word_embeddings.weight").clone()
+        self._places = weight(f"{BODY}embeddings.position_embeddings.weight").clone()
+        self._norm = _Norm.of(weight, f"{BODY}embeddings.LayerNorm")
+        *others, last = map(own.block, range(own.layers))
+        self._blocks = [_Block.of(block, linear, attention) for block in others]
+        # Of few rows, so exact at no cost.
+        self._last = _Block.of(last, answering_linear, attention)
+        self._from_first = _from_first(last, own.heads)
+        self._before_head = _linear(answering_linear, weight, "pre_classifier")
+        self._head = _linear(answering_linear, weight, "classifier")
 
     @property
     def width(self) -> int:
@@ -173,51 +165,37 @@ class PackedDistilBert:
 
     def logits(self, rows: Rows) -> torch.Tensor:
         """(texts, labels) float32 of token ids, in their order."""
-        order, pack = self._packed(rows)
-        first = functional.relu(self._before_head(self._body(pack, first_only=True)))
-        return _put_back(self._head(first)[: len(rows)].float(), order)
+        order, pack = _packed(rows)
+        tokens, last = self._before_last(pack), self._last
+        first = tokens[pack.first]
+        answers = last.after(first, self._from_first(last.asked(first), tokens, pack.groups))
+        return _put_back(self._head(functional.relu(self._before_head(answers)))[: len(rows)].float(), order)
 
     def means(self, rows: Rows) -> torch.Tensor:
         """(texts, width) float32: the mean of the last layer over each text's tokens."""
-        order, pack = self._packed(rows)
+        order, pack = _packed(rows)
         lengths = torch.tensor([group.length for group in pack.groups for _ in range(group.texts)])
         text = torch.repeat_interleave(torch.arange(len(rows)), lengths)
-        tokens = self._body(pack, first_only=False)[: len(text)].float()
+        tokens = self._last(self._before_last(pack), pack.groups)[: len(text)].float()
         sums = torch.zeros(len(rows), tokens.shape[1]).index_add_(0, text, tokens)
         return _put_back(sums / lengths.unsqueeze(1), order)
 
-    def _packed(self, rows: Rows) -> tuple[list[int], _Pack]:
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-        return order, _Pack.of([rows[row] for row in order])
-
-    def _body(self, pack: _Pack, *, first_only: bool) -> torch.Tensor:
+    def _before_last(self, pack: _Pack) -> torch.Tensor:
+        """(tokens, width) that the last layer reads."""
         tokens = self._norm(self._words[pack.ids] + self._places[pack.positions])
-        *others, last = self._blocks
-        for block in others:
-            tokens = block(tokens, pack, self._heads, first_only=False)
-        return last(tokens, pack, self._heads, first_only=first_only)
+        for block in self._blocks:
+            tokens = block(tokens, pack.groups)
+        return tokens
 
 
-def packed(model: "PreTrainedModel", linear: LinearMaker = answering_linear) -> PackedDistilBert | None:
-    """The model without padding; None if it is of a kind that this does not know, or on a GPU.
-
-    Args: linear: makes the layers of its blocks.
-
-    There, a call of attention for each length among the texts may cost more than the padding that it saves.
-    """
-    # Imported late: whoever has such a model has paid the seconds that it takes.
-    from transformers import DistilBertForSequenceClassification
-
-    if not isinstance(model, DistilBertForSequenceClassification) or model.config.activation != "gelu":
-        return None
-    if model.device.type != "cpu":
-        return None
-    return PackedDistilBert(model, linear)
+def _from_first(weight: WeightOf, heads: int) -> FirstTokenAttention:
+    key, value = (weight(f"attention.{part}_lin.weight") for part in "kv")
+    return FirstTokenAttention.of(key, value, weight("attention.v_lin.bias"), heads)
 
 
-def _own(weight: torch.Tensor) -> torch.Tensor:
-    """A copy: what was loaded is a view of the file, all of which it would keep in memory."""
-    return weight.detach().clone()
+def _packed(rows: Rows) -> tuple[list[int], _Pack]:
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    return order, _Pack.of([rows[row] for row in order])
 
 
 def _put_back(found: torch.Tensor, order: Sequence[int]) -> torch.Tensor:

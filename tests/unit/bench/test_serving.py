@@ -278,7 +278,7 @@ def test_more_is_claimed_only_where_other_precisions_may_serve(monkeypatch: pyte
     monkeypatch.setattr(serving, "low_precision", lambda: True)
     assert serving.claims_low_precision(options())
     assert serving.claims_low_precision(options(plan="torch-int8-t2-b1024"))
-    for exact in (options(plan="off"), options(plan="torch-fp32-t2-b1024"), options(model="base")):
+    for exact in (options(plan="off"), options(plan="torch-fp32-t2-b1024")):
         assert not serving.claims_low_precision(exact)
     monkeypatch.setattr(serving, "low_precision", lambda: False)
     assert not serving.claims_low_precision(options())

@@ -1,6 +1,9 @@
 """What only answers says what the model says, without padding where the model is a DistilBERT."""
 
 import gc
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +15,19 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from shared.classifier.answering import AnsweringClassifier
+from shared.classifier.attention import BY_PRODUCTS_FROM, Attention, Group
 from shared.classifier.calibration import head_of
+from shared.classifier.distilbert import WEIGHTS_FILE, in_memory
 from shared.classifier.inference import plan_batches
 from shared.classifier.linear import Linear, answering_linear, plain
 from shared.classifier.model import Classifier, new_classifier
-from shared.classifier.packed import PackedDistilBert, packed, rounded_tokens
+from shared.classifier.packed import PackedDistilBert, rounded_tokens
 from shared.classifier.precision import supports_bf16
+from shared.errors import ModelError
 
 # Of logits of a size that decides something: float32 knows seven digits.
 WITHIN = 1e-5
@@ -51,7 +58,7 @@ def opinionated(bundled_base: Path) -> Classifier:
 
 def test_a_model_of_real_size_answers_the_same(opinionated: Classifier) -> None:
     texts = ["A three-hour master class.", "Dull.", "it was fine, " * 60, "bad " * 700, ""]
-    mine, its = AnsweringClassifier(opinionated).predict(texts), opinionated.predict(texts)
+    mine, its = AnsweringClassifier.of(opinionated).predict(texts), opinionated.predict(texts)
     assert np.ptp(its.logits[:, 0]) > 0.5
     np.testing.assert_allclose(mine.logits, its.logits, atol=10 * WITHIN)
     assert (mine.tokens == its.tokens).all()
@@ -92,7 +99,7 @@ def test_a_model_of_another_kind_is_computed_as_its_library_does(tiny: Classifie
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
     bert = AutoModelForSequenceClassification.from_config(BertConfig(vocab_size=len(tiny.tokenizer), **sizes))
     bert.eval()
-    assert packed(bert) is None
+    assert in_memory(bert) is None
     bert.save_pretrained(tmp_path)
     tiny.tokenizer.save_pretrained(tmp_path)
     texts = ["good", "a good long film"]
@@ -161,3 +168,69 @@ def test_of_what_was_loaded_no_file_stays_in_memory(opinionated: Classifier, tmp
     gc.collect()
     assert not [each for each in psutil.Process().memory_maps() if str(tmp_path) in each.path]
     assert len(answering.predict(["fine"])) == 1
+
+
+@pytest.mark.parametrize("made", ["tiny", "opinionated"])
+def test_what_is_read_from_files_is_what_the_library_reads(
+    made: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    request.getfixturevalue(made).save(tmp_path)
+    read, its = AnsweringClassifier.load(tmp_path), AnsweringClassifier.of(Classifier.load(tmp_path))
+    texts = [
+        "A three-hour MASTER class.",
+        "naïve café — 東京 \u200b",
+        "it's   fine\n\n",
+        "bad " * 700,
+        "",
+        "[SEP] [MASK]",
+    ]
+    np.testing.assert_array_equal(read.predict(texts).logits, its.predict(texts).logits)
+    assert about(read) == about(its)
+    assert about(AnsweringClassifier.load(tmp_path, name="x", max_tokens=9))["window"] == 9
+
+
+def about(classifier: AnsweringClassifier) -> dict[str, Any]:
+    return {name: getattr(classifier, name) for name in ("name", "labels", "window", "temperature", "shape", "plan")}
+
+
+def test_whoever_only_answers_does_without_the_librarys_models(tiny_folder: Path) -> None:
+    """They take seconds to import."""
+    code = (
+        "import sys; from pathlib import Path; from shared.classifier.answering import AnsweringClassifier;"
+        f"AnsweringClassifier.load(Path({str(tiny_folder)!r})).predict(['good']);"
+        "sys.exit('transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_file_without_a_weight_is_refused(opinionated: Classifier, tmp_path: Path) -> None:
+    opinionated.save(tmp_path)
+    weights = load_file(tmp_path / WEIGHTS_FILE)
+    del weights["pre_classifier.bias"]
+    save_file(weights, tmp_path / WEIGHTS_FILE, {"format": "pt"})
+    with pytest.raises(ModelError, match=r"weights are missing \(pre_classifier.bias"):
+        AnsweringClassifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
+def test_a_damaged_file_is_refused(tiny_folder: Path, tmp_path: Path, file: str) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    (folder / file).write_bytes((folder / file).read_bytes()[:100])
+    with pytest.raises(ModelError, match=str(folder)):
+        AnsweringClassifier.load(folder)
+
+
+def test_long_texts_in_bf16_look_at_what_those_in_fp32_look_at() -> None:
+    """Above some length, products take the place of torch's own kernel."""
+    torch.manual_seed(0)
+    groups = (Group(2, 7), Group(3, BY_PRODUCTS_FROM + 5))
+    rows = sum(group.tokens for group in groups)
+    queries, pairs = torch.randn(rows + 2, 32), torch.randn(rows + 2, 64)
+    exact = Attention(heads=4)(queries, pairs, groups)
+    for rough in (
+        Attention(heads=4, rough=True)(queries, pairs, groups),
+        Attention(heads=4)(queries.bfloat16(), pairs.bfloat16(), groups).float(),
+    ):
+        torch.testing.assert_close(rough, exact, atol=0.02, rtol=0.02)
+    assert not exact[rows:].any()

@@ -6,14 +6,14 @@ import sys
 import psutil
 import pytest
 
-from services.server.memory import give_back, settle, use_few_pools
+from services.server.memory import give_back, set_up, settle
 
 MEBIBYTE = 1024 * 1024
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 def test_freed_blocks_below_one_that_is_kept_are_given_back() -> None:
-    use_few_pools()
+    set_up()
     process = psutil.Process()
     blocks = [bytearray(64 * 1024) for _ in range(4096)]  # small enough for the heap, too small for a map of their own
     kept = bytearray(1024)

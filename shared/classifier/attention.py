@@ -1,0 +1,101 @@
+"""Attention over texts of different lengths that lie one after the other, without padding."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+# Below it torch's own kernel is the faster one in bf16 too; above, it takes as long as in fp32.
+BY_PRODUCTS_FROM = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Texts of one length, one after the other."""
+
+    texts: int
+    length: int
+
+    @property
+    def tokens(self) -> int:
+        """Of all its texts."""
+        return self.texts * self.length
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Every token looks at all of its text.
+
+    Attributes:
+        heads: among which features are divided. rough: products in bf16, whatever the tokens are in.
+    """
+
+    heads: int
+    rough: bool = False
+
+    def __call__(self, queries: torch.Tensor, keys_values: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
+        """(n, width) and (n, 2 width) -> (n, width); rows beyond the groups' texts take nothing."""
+        taken, row = torch.zeros_like(queries), 0
+        for group in groups:
+            rows = slice(row, row + group.tokens)
+            query = queries[rows].view(group.texts, group.length, 1, self.heads, -1)
+            pair = keys_values[rows].view(group.texts, group.length, 2, self.heads, -1)
+            (by_head,) = query.permute(2, 0, 3, 1, 4)
+            answer = self._of_texts(by_head, *pair.permute(2, 0, 3, 1, 4))
+            taken[rows].view(group.texts, group.length, self.heads, -1).copy_(answer.transpose(1, 2))
+            row += group.tokens
+        return taken
+
+    def _of_texts(self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """(texts, heads, length, size) each -> the same."""
+        in_bf16 = self.rough or queries.dtype == torch.bfloat16
+        if queries.shape[2] < BY_PRODUCTS_FROM or not in_bf16:
+            return functional.scaled_dot_product_attention(queries, keys, values)
+        query, key, value = (
+            each.to(torch.bfloat16, memory_format=torch.contiguous_format) for each in (queries, keys, values)
+        )
+        shares = torch.matmul(query * query.shape[-1] ** -0.5, key.transpose(2, 3)).softmax(-1)
+        return torch.matmul(shares, value)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstTokenAttention:
+    """Each text's first token looks at all of its text.
+
+    A query times a key is, since both are products, that query taken back through the keys' weight, times the token
+    itself; and a sum of values is the value of the sum. So keys and values of single tokens need not be made.
+
+    Attributes:
+        keys: (heads, size, width) weight. values: (heads, width, size) weight. bias: (width,) of the values; that of
+            the keys adds the same to all tokens of a text, so nothing to their shares.
+    """
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    bias: torch.Tensor
+
+    @classmethod
+    def of(cls, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, heads: int) -> "FirstTokenAttention":
+        """Args: key, value: (width, width) weights as of linear layers, of which copies are kept."""
+        width = key.shape[1]
+        return cls(
+            keys=key.reshape(heads, -1, width).clone(),
+            values=value.reshape(heads, -1, width).transpose(1, 2).contiguous(),
+            bias=bias.clone(),
+        )
+
+    def __call__(self, queries: torch.Tensor, tokens: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
+        """(texts, width) and (n, width) -> (texts, width); texts beyond the groups' take nothing but the bias."""
+        heads, size, width = self.keys.shape
+        by_head = queries.view(-1, heads, size).transpose(0, 1) * size**-0.5
+        back = torch.bmm(by_head, self.keys).transpose(0, 1)
+        seen, text, row = torch.zeros_like(back), 0, 0
+        for group in groups:
+            texts = slice(text, text + group.texts)
+            own = tokens[row : row + group.tokens].view(group.texts, group.length, width)
+            shares = torch.bmm(back[texts], own.transpose(1, 2)).softmax(-1)
+            seen[texts] = torch.bmm(shares, own)
+            text, row = text + group.texts, row + group.tokens
+        values = torch.bmm(seen.transpose(0, 1), self.values)
+        return values.transpose(0, 1).reshape(len(queries), width) + self.bias
