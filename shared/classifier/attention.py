@@ -34,15 +34,14 @@ class Attention:
     heads: int
     rough: bool = False
 
-    def __call__(self, queries: torch.Tensor, keys_values: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
-        """(n, width) and (n, 2 width) -> (n, width); rows beyond the groups' texts take nothing."""
-        taken, row = torch.zeros_like(queries), 0
+    def __call__(self, looks: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
+        """(n, 3 width) queries, keys and values side by side -> (n, width); rows of no text take nothing."""
+        width = looks.shape[1] // 3
+        taken, row = looks.new_zeros(len(looks), width), 0
         for group in groups:
             rows = slice(row, row + group.tokens)
-            query = queries[rows].view(group.texts, group.length, 1, self.heads, -1)
-            pair = keys_values[rows].view(group.texts, group.length, 2, self.heads, -1)
-            (by_head,) = query.permute(2, 0, 3, 1, 4)
-            answer = self._of_texts(by_head, *pair.permute(2, 0, 3, 1, 4))
+            by_head = looks[rows].view(group.texts, group.length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+            answer = self._of_texts(*by_head)
             taken[rows].view(group.texts, group.length, self.heads, -1).copy_(answer.transpose(1, 2))
             row += group.tokens
         return taken

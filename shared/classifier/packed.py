@@ -22,6 +22,7 @@ from shared.classifier.linear import Linear, LinearMaker, answering_linear
 from shared.classifier.plan import PlanPrecision
 from shared.classifier.precision import supports_bf16
 
+LOOK = {part: f"attention.{part}_lin" for part in "qkv"}
 WeightOf = Callable[[str], torch.Tensor]
 
 
@@ -40,10 +41,9 @@ class _Norm:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """One layer. `asked` makes queries, `read` keys and values, side by side."""
+    """One layer. `look` makes queries, keys and values, side by side."""
 
-    asked: Linear
-    read: Linear
+    look: Linear
     out: Linear
     attention_norm: _Norm
     widen: Linear
@@ -53,12 +53,9 @@ class _Block:
 
     @classmethod
     def of(cls, weight: WeightOf, linear: LinearMaker, attention: Attention) -> "_Block":
-        keys_values, bias = (
-            torch.cat([weight(f"attention.{part}_lin.{kind}") for part in "kv"]) for kind in ("weight", "bias")
-        )
+        look, bias = (torch.cat([weight(f"{LOOK[part]}.{kind}") for part in "qkv"]) for kind in ("weight", "bias"))
         return cls(
-            asked=_linear(linear, weight, "attention.q_lin"),
-            read=linear(keys_values, bias),
+            look=linear(look, bias),
             out=_linear(linear, weight, "attention.out_lin"),
             attention_norm=_Norm.of(weight, "sa_layer_norm"),
             widen=_linear(linear, weight, "ffn.lin1", gelu=True),
@@ -69,12 +66,35 @@ class _Block:
 
     def __call__(self, tokens: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
         """(tokens, width) -> the same."""
-        return self.after(tokens, self.attention(self.asked(tokens), self.read(tokens), groups))
+        return self.after(tokens, self.attention(self.look(tokens), groups))
 
     def after(self, tokens: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
         """What becomes of tokens, given what they take from those that they look at."""
         seen = self.attention_norm(self.out(taken) + tokens)
         return self.out_norm(self.narrow(self.widen(seen)) + seen)
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The last layer, of which the head reads each text's first token only. Of few rows, so exact at no cost."""
+
+    whole: _Block
+    ask: Linear
+    from_first: FirstTokenAttention
+
+    @classmethod
+    def of(cls, weight: WeightOf, attention: Attention) -> "_Last":
+        key, value = (weight(f"{LOOK[part]}.weight") for part in "kv")
+        return cls(
+            whole=_Block.of(weight, answering_linear, attention),
+            ask=_linear(answering_linear, weight, LOOK["q"]),
+            from_first=FirstTokenAttention.of(key, value, weight(f"{LOOK['v']}.bias"), attention.heads),
+        )
+
+    def first(self, tokens: torch.Tensor, pack: "_Pack") -> torch.Tensor:
+        """(tokens, width) -> (texts, width)."""
+        first = tokens[pack.first]
+        return self.whole.after(first, self.from_first(self.ask(first), tokens, pack.groups))
 
 
 def _linear(linear: LinearMaker, weight: WeightOf, name: str, *, gelu: bool = False) -> Linear:
@@ -148,9 +168,7 @@ class PackedDistilBert:
         self._norm = _Norm.of(weight, f"{BODY}embeddings.LayerNorm")
         *others, last = map(own.block, range(own.layers))
         self._blocks = [_Block.of(block, linear, attention) for block in others]
-        # Of few rows, so exact at no cost.
-        self._last = _Block.of(last, answering_linear, attention)
-        self._from_first = _from_first(last, own.heads)
+        self._last = _Last.of(last, attention)
         self._before_head = _linear(answering_linear, weight, "pre_classifier")
         self._head = _linear(answering_linear, weight, "classifier")
 
@@ -166,9 +184,7 @@ class PackedDistilBert:
     def logits(self, rows: Rows) -> torch.Tensor:
         """(texts, labels) float32 of token ids, in their order."""
         order, pack = _packed(rows)
-        tokens, last = self._before_last(pack), self._last
-        first = tokens[pack.first]
-        answers = last.after(first, self._from_first(last.asked(first), tokens, pack.groups))
+        answers = self._last.first(self._before_last(pack), pack)
         return _put_back(self._head(functional.relu(self._before_head(answers)))[: len(rows)].float(), order)
 
     def means(self, rows: Rows) -> torch.Tensor:
@@ -176,7 +192,7 @@ class PackedDistilBert:
         order, pack = _packed(rows)
         lengths = torch.tensor([group.length for group in pack.groups for _ in range(group.texts)])
         text = torch.repeat_interleave(torch.arange(len(rows)), lengths)
-        tokens = self._last(self._before_last(pack), pack.groups)[: len(text)].float()
+        tokens = self._last.whole(self._before_last(pack), pack.groups)[: len(text)].float()
         sums = torch.zeros(len(rows), tokens.shape[1]).index_add_(0, text, tokens)
         return _put_back(sums / lengths.unsqueeze(1), order)
 
@@ -186,11 +202,6 @@ class PackedDistilBert:
         for block in self._blocks:
             tokens = block(tokens, pack.groups)
         return tokens
-
-
-def _from_first(weight: WeightOf, heads: int) -> FirstTokenAttention:
-    key, value = (weight(f"attention.{part}_lin.weight") for part in "kv")
-    return FirstTokenAttention.of(key, value, weight("attention.v_lin.bias"), heads)
 
 
 def _packed(rows: Rows) -> tuple[list[int], _Pack]:

@@ -8,7 +8,7 @@ import pytest
 from services.control.demo.story import load_story
 from tests.e2e.mill import Mill, wait_for
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SETTINGS = {
     "TIDEMILL_INGESTOR__SPLIT__HOLDOUT_SHARE": "450",

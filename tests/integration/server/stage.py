@@ -31,17 +31,14 @@ LOOK_SECONDS = 0.05
 PAUSE_SECONDS = 0.01  # between one client's requests: the server under test shares these cores
 
 
-def stream_settings(bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path) -> Settings:
-    """Settings of one stream with a server that notices quickly what is gone."""
+def stream_settings(
+    bootstrap_servers: str, tracking_uri: str, prefix: str, home: Path, **kafka_seconds: float
+) -> Settings:
+    """Settings of one stream. Args: kafka_seconds: its timeouts; a busy machine needs the usual ones."""
     return load_settings(
         home=home,
         stream={"prefix": prefix},
-        kafka={
-            "bootstrap_servers": bootstrap_servers,
-            "poll_seconds": 0.1,
-            "bootstrap_timeout_seconds": 2,
-            "request_timeout_seconds": 3,
-        },
+        kafka={"bootstrap_servers": bootstrap_servers, "poll_seconds": 0.1, **kafka_seconds},
         registry={"tracking_uri": tracking_uri, "attempts": 2},
         server={"port": ports.choose(("port",), {})["port"], "check_alias_seconds": 0.5},
         model={"threads": 1},

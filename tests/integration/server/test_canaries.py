@@ -18,7 +18,7 @@ from shared.settings import Settings
 from shared.topics import CANARIES_COUNTS, PREDICTIONS_SERVED
 from tests.integration.server.stage import PATIENCE_SECONDS, Gate, ServerProcess
 
-REPLICAS = 3
+REPLICAS = 2
 CALLERS = [f"caller-{number}" for number in range(40)]
 
 

@@ -22,6 +22,7 @@ from shared.settings import Settings
 from tests.integration.server.stage import Gate, ServerProcess, Traffic, stream_settings
 from tests.unit.server.test_swapper import Bench
 
+NOTICES_QUICKLY = {"bootstrap_timeout_seconds": 2, "request_timeout_seconds": 3}
 ROOM_BYTES = 64 * 1024  # half of a tiny model
 ADMIN = "an admin's key of the test"
 
@@ -76,7 +77,7 @@ def test_broken_candidates_never_serve(server: ServerProcess, gate: Gate, mlflow
 
 def test_with_kafka_and_mlflow_gone_it_answers_on_and_says_so(tmp_path: Path) -> None:
     with Broker(tmp_path / "kafka") as broker, MlflowServer(tmp_path / "mlflow") as mlflow:
-        settings = stream_settings(broker.bootstrap_servers, mlflow.uri, "gone", tmp_path / "home")
+        settings = stream_settings(broker.bootstrap_servers, mlflow.uri, "gone", tmp_path / "home", **NOTICES_QUICKLY)
         with ServerProcess(settings) as server:
             gate = Gate(settings, tmp_path / "trained")
             champion = gate.promote(gate.register("positive"))

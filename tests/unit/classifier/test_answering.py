@@ -111,18 +111,18 @@ def test_layers_meet_few_numbers_of_rows_whatever_comes(answering: AnsweringClas
     """oneDNN keeps code for each of them, in all some megabytes for a total of tokens."""
     met: set[int] = set()
     body: Any = packed_body(answering)
-    layer = body._blocks[0].read
+    layer = body._blocks[0].look
 
-    def read(rows: torch.Tensor) -> torch.Tensor:
+    def look(rows: torch.Tensor) -> torch.Tensor:
         met.add(len(rows))
         return layer(rows)
 
-    body._blocks[0] = replace(body._blocks[0], read=read)
+    body._blocks[0] = replace(body._blocks[0], look=look)
     try:
         for words in range(1, 120):
             answering.predict(["good " * words, "bad"])
     finally:
-        body._blocks[0] = replace(body._blocks[0], read=layer)
+        body._blocks[0] = replace(body._blocks[0], look=layer)
     assert met == set(range(16, 129, 16))
 
 
@@ -226,11 +226,11 @@ def test_long_texts_in_bf16_look_at_what_those_in_fp32_look_at() -> None:
     torch.manual_seed(0)
     groups = (Group(2, 7), Group(3, BY_PRODUCTS_FROM + 5))
     rows = sum(group.tokens for group in groups)
-    queries, pairs = torch.randn(rows + 2, 32), torch.randn(rows + 2, 64)
-    exact = Attention(heads=4)(queries, pairs, groups)
+    looks = torch.randn(rows + 2, 96)
+    exact = Attention(heads=4)(looks, groups)
     for rough in (
-        Attention(heads=4, rough=True)(queries, pairs, groups),
-        Attention(heads=4)(queries.bfloat16(), pairs.bfloat16(), groups).float(),
+        Attention(heads=4, rough=True)(looks, groups),
+        Attention(heads=4)(looks.bfloat16(), groups).float(),
     ):
         torch.testing.assert_close(rough, exact, atol=0.02, rtol=0.02)
     assert not exact[rows:].any()
