@@ -2,6 +2,10 @@
 
 import os
 
-# Read once, when torch loads its OpenMP runtime. Waiting threads that spin take the cores from the machine's other
-# processes: with the cores busy, training was measured 2 to 6 times slower than with threads that sleep.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Read once, when torch loads its OpenMP runtime. Threads that wait between two operations spin for some microseconds,
+# then sleep. Spinning on takes the cores from the machine's other processes: with these busy, training was measured 2
+# to 6 times slower. Sleeping at once costs 60 us an operation, of which one short text has some hundred: in int8 two
+# threads took longer for it than one. ACTIVE, since the other policies let threads sleep at once where there are more
+# than processors, as there are in a server.
+os.environ.setdefault("OMP_WAIT_POLICY", "ACTIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
