@@ -50,6 +50,7 @@ from bench.serve.servers.model import ServerOptions
 from bench.serve.tidemill import Planned, plan_use
 from bench.serve.tuned import fine_tuned, fine_tuned_wide, real_rows, window_of
 from bench.training import Rows
+from services import WAITING_THREADS
 from shared.classifier.model import Classifier
 from shared.classifier.precision import supports_bf16
 from shared.classifier.quiet import quietly
@@ -113,6 +114,8 @@ def main() -> None:
     """Runs the bench."""
     options = _options()
     use_threads(1)  # the servers are other processes
+    for name in WAITING_THREADS:
+        os.environ.pop(name, None)  # ours sets them for itself, the others have torch's defaults
     contestants, results = chosen(options.only), Results()
     present = [each for each in contestants if _is_there(each, results, may_download=not options.quick)]
     with tempfile.TemporaryDirectory() as folder, quietly():

@@ -7,5 +7,6 @@ import os
 # to 6 times slower. Sleeping at once costs 60 us an operation, of which one short text has some hundred: in int8 two
 # threads took longer for it than one. ACTIVE, since the other policies let threads sleep at once where there are more
 # than processors, as there are in a server.
-os.environ.setdefault("OMP_WAIT_POLICY", "ACTIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+WAITING_THREADS = {"OMP_WAIT_POLICY": "ACTIVE", "GOMP_SPINCOUNT": "1000"}
+for _name, _value in WAITING_THREADS.items():
+    os.environ.setdefault(_name, _value)

@@ -25,17 +25,16 @@ class _Range:
     """Integers from 0 that inputs are rounded to: oneDNN multiplies by those with a sign 1000 times slower.
 
     Attributes:
-        steps: between smallest and largest, one less than fit, since value and zero may both be rounded up.
-        middle: taken off to fit 8 bits with a sign, and added again without.
+        steps: between smallest and largest. middle: taken off to fit 8 bits with a sign, and added again without.
     """
 
     steps: int
     middle: int
 
 
-_WHOLE = _Range(steps=254, middle=128)
+_WHOLE = _Range(steps=255, middle=128)
 # Without VNNI two products are added in 16 bits, which two of 255 x 127 overflow without a word; 127 x 127 do not.
-_REDUCED = _Range(steps=126, middle=0)
+_REDUCED = _Range(steps=127, middle=0)
 
 
 def has_int8() -> bool:
@@ -85,11 +84,9 @@ class _Rounded:
         # One after the other: torch finds both at once thirty times slower.
         lowest, highest = rows.amin(1, keepdim=True), rows.amax(1, keepdim=True)
         steps = (highest - lowest).div_(to.steps).clamp_min_(_SMALLEST_STEP)
-        by_step = steps.reciprocal()
-        zero = (lowest * by_step).round_()
         # To signed and on, with a sum that wraps: torch is ten times slower to convert to unsigned.
-        signed = (rows * by_step).round_().sub_(zero + to.middle).to(torch.int8)
-        return cls(signed.add_(-to.middle).view(torch.uint8), steps, zero.mul_(steps))
+        signed = (rows - torch.add(lowest, steps, alpha=to.middle)).div_(steps).round_().to(torch.int8)
+        return cls(signed.add_(-to.middle).view(torch.uint8), steps, lowest)
 
 
 @cache

@@ -21,7 +21,10 @@ from shared.classifier.int8 import int8_linear
 from shared.classifier.linear import Linear, LinearMaker, answering_linear
 from shared.classifier.plan import PlanPrecision
 from shared.classifier.precision import supports_bf16
+from shared.classifier.threads import with_threads
 
+# Tokens for which, in int8, two threads take as long as one, and twice its processor time. In bf16 two are faster.
+INTEGERS_ALONE_UP_TO = 64
 LOOK = {part: f"attention.{part}_lin" for part in "qkv"}
 WeightOf = Callable[[str], torch.Tensor]
 
@@ -159,6 +162,7 @@ class PackedDistilBert:
         Args: precision: int8 is that of the linear layers; the rest is fp32, and attention bf16 where the CPU has that.
         """
         element = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._alone_up_to = INTEGERS_ALONE_UP_TO if precision == "int8" else 0
         own = DistilBert(model.layers, model.heads, lambda name: model.weight(name).to(element))
         weight, rough = own.weight, precision == "int8"
         linear = int8_linear if rough else answering_linear
@@ -184,8 +188,9 @@ class PackedDistilBert:
     def logits(self, rows: Rows) -> torch.Tensor:
         """(texts, labels) float32 of token ids, in their order."""
         order, pack = _packed(rows)
-        answers = self._last.first(self._before_last(pack), pack)
-        return _put_back(self._head(functional.relu(self._before_head(answers)))[: len(rows)].float(), order)
+        with with_threads(1 if len(pack.ids) <= self._alone_up_to else torch.get_num_threads()):
+            answers = self._last.first(self._before_last(pack), pack)
+            return _put_back(self._head(functional.relu(self._before_head(answers)))[: len(rows)].float(), order)
 
     def means(self, rows: Rows) -> torch.Tensor:
         """(texts, width) float32: the mean of the last layer over each text's tokens."""

@@ -1,6 +1,7 @@
 """Linear layers in integers come close, and no row depends on its company."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from shared.classifier import int8
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.int8 import has_int8, int8_linear
+from shared.classifier.packed import INTEGERS_ALONE_UP_TO
 from shared.classifier.plan import Plan
 from shared.classifier.precision import supports_bf16
 from shared.errors import ConfigurationError
@@ -112,6 +114,16 @@ def test_a_plan_leaves_torchs_threads_as_they_were(rough: AnsweringClassifier, t
     watched._body = _Watching(rough._body, met)  # type: ignore[assignment]
     watched.predict(["good"])
     assert (met, torch.get_num_threads()) == ([2], 1)
+
+
+def test_a_few_tokens_are_computed_by_one_thread(tiny_folder: Path, torch_as_before: None) -> None:
+    two = AnsweringClassifier.load(tiny_folder, plan=Plan("torch", "int8", threads=2, token_budget=512))
+    body, met = cast(Any, two._body), []
+    head = body._head
+    body._head = lambda rows: (met.append(torch.get_num_threads()), head(rows))[1]
+    two.predict(["good"])
+    two.predict(["good " * (2 * INTEGERS_ALONE_UP_TO)])
+    assert met == [1, 2]
 
 
 class _Watching:
