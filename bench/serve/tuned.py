@@ -8,7 +8,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bench.serve.widened import save_widened
+from bench.serve.widened import WIDENING, save_widened
 from bench.training import Rows, ours, read_rows
 from shared.archive import WindowRow
 from shared.classifier.base import open_base
@@ -19,7 +19,7 @@ from shared.events import Side
 from shared.text import prepare
 from shared.training_settings import TrainingSettings
 
-# Enough to be sure of most texts, and less than a minute of one core.
+# Enough to be sure of most texts, and less than two minutes of two cores.
 TRAIN_ROWS, PASSES = 4_000, 2.0
 # As many as the server compares answers on (server.plan.holdout_rows).
 HELD_OUT_ROWS = 400
@@ -44,7 +44,7 @@ def fine_tuned(rows: Rows, cache: Path) -> Path:
 def fine_tuned_wide(rows: Rows, cache: Path) -> Path:
     """The same model at DistilBERT-base's dimensions, with the same answers."""
     narrow = fine_tuned(rows, cache)
-    return build_once(narrow.with_name(f"{narrow.name}-wide"), lambda target: save_widened(narrow, target))
+    return build_once(narrow.with_name(f"{narrow.name}-wide-{WIDENING}"), lambda target: save_widened(narrow, target))
 
 
 def _train(base: Path, rows: Rows, training: TrainingSettings, target: Path) -> None:

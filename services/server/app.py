@@ -196,7 +196,7 @@ class Server:
     def _load(self, folder: Path, plan: Plan) -> AnsweringClassifier:
         found = AnsweringClassifier.load(folder, self._device, max_tokens=self._settings.model.max_tokens, plan=plan)
         if not self._has_settled:
-            self._has_settled = True  # the first model has brought the last libraries
+            self._has_settled = True  # the first model has brought the libraries that it needs
             memory.settle()
         return found
 

@@ -3,7 +3,7 @@
 glibc keeps what is freed, in a pool for each of many threads, and blocks of the size of weights lie scattered in them.
 Blocks of the size of a layer's outputs it takes from the system at every call and gives back after it, which the system
 makes good page by page: a seventh of the time of a forward pass in int8.
-Python looks through all objects now and then while everything waits: a third of a second with torch and transformers.
+Python looks through all objects now and then while everything waits: a third of a second with torch and MLflow.
 """
 
 import ctypes

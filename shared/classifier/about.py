@@ -1,9 +1,7 @@
 """What is known of a classifier without its weights."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 # Where config.json records the temperature. Plain `temperature` belongs to text generation: transformers refuses to
@@ -27,18 +25,18 @@ class About:
     shape: str
 
 
-def about_files(config: Mapping[str, Any], tokenizer: Path, name: str, max_tokens: int | None) -> About:
-    """Of a DistilBERT's config.json and the folder of its tokenizer.
+def about_files(config: Mapping[str, Any], options: Mapping[str, Any], name: str, max_tokens: int | None) -> About:
+    """Of a DistilBERT's config.json and its tokenizer's tokenizer_config.json.
 
     Args: max_tokens: cuts texts shorter than the model's own window would; None leaves it to the model.
     """
     names = {int(column): str(label) for column, label in config["id2label"].items()}
-    windows = [int(config["max_position_embeddings"]), _tokenizer_window(tokenizer), max_tokens]
+    windows = [int(config["max_position_embeddings"]), options.get("model_max_length"), max_tokens]
     return About(
         name=name,
         labels=tuple(names[column] for column in sorted(names)),
         temperature=float(config.get(TEMPERATURE_FIELD, 1.0)),
-        window=min(window for window in windows if window is not None),
+        window=int(min(window for window in windows if window is not None)),
         shape=shape("distilbert", int(config["n_layers"]), int(config["dim"])),
     )
 
@@ -50,9 +48,3 @@ def shape(kind: str, layers: int, width: int) -> str:
     'distilbert-6x768'
     """
     return f"{kind}-{layers}x{width}"
-
-
-def _tokenizer_window(folder: Path) -> int | None:
-    """None: it sets no bound."""
-    found = json.loads((folder / "tokenizer_config.json").read_text()).get("model_max_length")
-    return None if found is None else int(found)

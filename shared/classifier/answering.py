@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from shared.classifier.about import About, about_files, shape
 from shared.classifier.damage import load_errors
-from shared.classifier.distilbert import config_in, in_folder, in_memory
-from shared.classifier.inference import Body, Encoder, PaddedModel, by_batch, predict
+from shared.classifier.distilbert import DistilBert, config_in, in_folder, in_memory
+from shared.classifier.inference import TOKEN_BUDGET, Body, Encoder, PaddedModel, by_batch, predict
 from shared.classifier.int8 import has_int8
-from shared.classifier.layout import TOKENIZER_FILE, Layout, locate
+from shared.classifier.layout import locate
 from shared.classifier.packed import PackedDistilBert
 from shared.classifier.plan import Plan, PlanPrecision
 from shared.classifier.precision import PrecisionSetting, choose_precision, precision_of
 from shared.classifier.predictor import Scores
 from shared.classifier.threads import with_threads
+from shared.classifier.tokenizing import read_tokenizer
 from shared.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from shared.classifier.model import Classifier
 
-# Where nobody waits for a batch that another one is in. Half as many take 3 to 7 % longer.
+# Of a pack, where nobody waits for a batch that another one is in. Half as many take 3 to 7 % longer.
 TOKENS_IN_BULK = 2048
 
 
@@ -52,8 +52,10 @@ class AnsweringClassifier:
         Raises:
             ConfigurationError: This model cannot be computed so here.
         """
-        plan = plan or _usual_plan(precision_of(classifier.model.dtype))
-        return cls(_about(classifier), classifier.encoder, _body(classifier, plan), plan)
+        weights = in_memory(classifier.model)
+        budget = TOKEN_BUDGET if weights is None else TOKENS_IN_BULK
+        plan = plan or _plan(precision_of(classifier.model.dtype), budget)
+        return cls(_about(classifier), classifier.encoder, _body(classifier, weights, plan), plan)
 
     @classmethod
     def load(
@@ -67,9 +69,9 @@ class AnsweringClassifier:
         plan: Plan | None = None,
     ) -> Self:
         """Arguments and errors as of `Classifier.load`; a plan goes before the precision."""
-        layout, name = locate(folder), name or folder.name
-        direct = plan or _usual_plan(choose_precision(precision, device))
-        if torch.device(device).type == "cpu" and (found := cls._read(layout, name, max_tokens, direct)) is not None:
+        name = name or folder.name
+        own = plan or _plan(choose_precision(precision, device), TOKENS_IN_BULK)
+        if torch.device(device).type == "cpu" and (found := cls._read(folder, name, max_tokens, own)) is not None:
             return found
         # Imported late: it takes seconds, which whoever serves a DistilBERT is spared.
         from shared.classifier.model import Classifier
@@ -78,17 +80,18 @@ class AnsweringClassifier:
         return cls.of(Classifier.load(folder, device, setting, name=name, max_tokens=max_tokens), plan)
 
     @classmethod
-    def _read(cls, layout: Layout, name: str, max_tokens: int | None, plan: Plan) -> Self | None:
-        """A DistilBERT out of its files; None if they hold another model, or not all that it needs."""
+    def _read(cls, folder: Path, name: str, max_tokens: int | None, plan: Plan) -> Self | None:
+        """A DistilBERT out of its files; None if they hold another model, or its library must say what they mean."""
         _refuse_int8_without_onednn(name, plan)
-        with load_errors(layout.model):
+        layout = locate(folder)
+        with load_errors(folder):
             config = config_in(layout.model)
-            weights = in_folder(layout.model, config)
-            if weights is None or not layout.has_fast_tokenizer:
+            weights, tokenizer = in_folder(layout.model, config), read_tokenizer(layout.tokenizer)
+            if weights is None or tokenizer is None:
                 return None
-            about = about_files(config, layout.tokenizer, name, max_tokens)
-            encoder = Encoder(Tokenizer.from_file(str(layout.tokenizer / TOKENIZER_FILE)), about.window)
-            return cls(about, encoder, PackedDistilBert(weights, plan.precision), plan)
+            backend, options = tokenizer
+            about = about_files(config, options, name, max_tokens)
+        return cls(about, Encoder(backend, about.window), PackedDistilBert(weights, plan.precision), plan)
 
     @property
     def plan(self) -> str:
@@ -125,8 +128,8 @@ class AnsweringClassifier:
             return by_batch(self._body, self._body.means, self._encoder.encode(texts).ids, self._body.width, budget)
 
 
-def _usual_plan(precision: PlanPrecision) -> Plan:
-    return Plan("torch", precision, torch.get_num_threads(), TOKENS_IN_BULK)
+def _plan(precision: PlanPrecision, token_budget: int) -> Plan:
+    return Plan("torch", precision, torch.get_num_threads(), token_budget)
 
 
 def _about(classifier: "Classifier") -> About:
@@ -140,8 +143,7 @@ def _about(classifier: "Classifier") -> About:
     )
 
 
-def _body(classifier: "Classifier", plan: Plan) -> Body:
-    weights = in_memory(classifier.model)
+def _body(classifier: "Classifier", weights: DistilBert | None, plan: Plan) -> Body:
     if plan.precision == "int8" and weights is None:
         raise ConfigurationError(f"{classifier.name}: only a DistilBERT on a CPU does int8")
     _refuse_int8_without_onednn(classifier.name, plan)

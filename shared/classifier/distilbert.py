@@ -20,10 +20,8 @@ WEIGHTS_FILE = "model.safetensors"
 KIND, ACTIVATION = "distilbert", "gelu"
 BODY = "distilbert."
 NORM_EPS = 1e-12
-_LAYER_PARTS = (
-    *(f"attention.{name}_lin" for name in ("q", "k", "v", "out")),
-    *("sa_layer_norm", "ffn.lin1", "ffn.lin2", "output_layer_norm"),
-)
+# Of config.json; where one is not there, its library knows what it stands for.
+NEEDED_FIELDS = ("n_layers", "n_heads", "dim", "hidden_dim", "vocab_size", "max_position_embeddings", "id2label")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +59,24 @@ def in_memory(model: "PreTrainedModel") -> DistilBert | None:
 
 
 def in_folder(folder: Path, config: Mapping[str, Any]) -> DistilBert | None:
-    """The weights in a folder's one file of safetensors; None if it is not that, or not whole.
+    """The weights in a folder's one file of safetensors; None if it is not that, or not as its config says.
 
     Raises: Whatever safetensors does of a damaged file.
     """
     file = folder / WEIGHTS_FILE
-    if config.get("model_type") != KIND or config.get("activation") != ACTIVATION or "id2label" not in config:
+    if config.get("model_type") != KIND or config.get("activation") != ACTIVATION or not file.is_file():
         return None
-    if not file.is_file():
+    if any(not config.get(field) for field in NEEDED_FIELDS):
         return None
     with safe_open(file, framework="pt") as weights:
         names = set(weights.keys())
-    layers, heads = int(config["n_layers"]), int(config["n_heads"])
-    return DistilBert(layers, heads, lambda name: _read(file, name)) if names >= _names(layers) else None
+        needed = _shapes(config)
+        whole = names >= needed.keys() and all(
+            weights.get_slice(name).get_shape() == list(shape) for name, shape in needed.items()
+        )
+    if not whole:
+        return None
+    return DistilBert(config["n_layers"], config["n_heads"], lambda name: _read(file, name))
 
 
 def config_in(folder: Path) -> dict[str, Any]:
@@ -91,9 +94,23 @@ def _read(file: Path, name: str) -> torch.Tensor:
     return found
 
 
-def _names(layers: int) -> set[str]:
-    """All that a whole one has."""
-    parts = [f"transformer.layer.{layer}.{part}" for layer in range(layers) for part in _LAYER_PARTS]
-    modules = [*(BODY + part for part in ("embeddings.LayerNorm", *parts)), "pre_classifier", "classifier"]
-    tables = [f"{BODY}embeddings.{name}_embeddings.weight" for name in ("word", "position")]
-    return {*tables, *(f"{module}.{kind}" for module in modules for kind in ("weight", "bias"))}
+def _shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Of all tensors that a whole one has."""
+    width, hidden, labels = config["dim"], config["hidden_dim"], len(config["id2label"])
+    square, norm = (width, width), (width,)
+    layer = {f"attention.{name}_lin": square for name in ("q", "k", "v", "out")} | {
+        "sa_layer_norm": norm,
+        "ffn.lin1": (hidden, width),
+        "ffn.lin2": (width, hidden),
+        "output_layer_norm": norm,
+    }
+    modules: dict[str, tuple[int, ...]] = {f"{BODY}embeddings.LayerNorm": norm, "pre_classifier": square}
+    modules["classifier"] = (labels, width)
+    for number in range(config["n_layers"]):
+        modules |= {f"{BODY}transformer.layer.{number}.{name}": shape for name, shape in layer.items()}
+    tables = {
+        f"{BODY}embeddings.word_embeddings.weight": (config["vocab_size"], width),
+        f"{BODY}embeddings.position_embeddings.weight": (config["max_position_embeddings"], width),
+    }
+    weights = {f"{name}.weight": shape for name, shape in modules.items()}
+    return tables | weights | {f"{name}.bias": shape[:1] for name, shape in modules.items()}

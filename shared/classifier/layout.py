@@ -5,8 +5,6 @@ from pathlib import Path
 
 from shared.errors import ModelError
 
-TOKENIZER_FILE = "tokenizer.json"
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -14,11 +12,6 @@ class Layout:
 
     model: Path
     tokenizer: Path
-
-    @property
-    def has_fast_tokenizer(self) -> bool:
-        """Whether the tokenizer is one that batches, with its options."""
-        return all((self.tokenizer / name).is_file() for name in (TOKENIZER_FILE, "tokenizer_config.json"))
 
 
 def locate(folder: Path) -> Layout:

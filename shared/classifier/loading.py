@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from shared.classifier.layout import TOKENIZER_FILE
 from shared.classifier.quiet import quietly
+from shared.classifier.tokenizing import TOKENIZER_FILE
 from shared.errors import ModelError
 
 if TYPE_CHECKING:

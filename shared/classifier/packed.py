@@ -24,7 +24,7 @@ from shared.classifier.precision import supports_bf16
 from shared.classifier.threads import with_threads
 
 # Tokens for which, in int8, two threads take as long as one, and twice its processor time. In bf16 two are faster.
-INTEGERS_ALONE_UP_TO = 64
+INTEGERS_ALONE_UP_TO, MEASURED_THREADS = 64, 2
 LOOK = {part: f"attention.{part}_lin" for part in "qkv"}
 WeightOf = Callable[[str], torch.Tensor]
 
@@ -79,7 +79,10 @@ class _Block:
 
 @dataclass(frozen=True, slots=True)
 class _Last:
-    """The last layer, of which the head reads each text's first token only. Of few rows, so exact at no cost."""
+    """The last layer, of which the head reads each text's first token only.
+
+    That is few rows, so it computes no integers. `whole` makes what embeddings are the mean of.
+    """
 
     whole: _Block
     ask: Linear
@@ -188,7 +191,7 @@ class PackedDistilBert:
     def logits(self, rows: Rows) -> torch.Tensor:
         """(texts, labels) float32 of token ids, in their order."""
         order, pack = _packed(rows)
-        with with_threads(1 if len(pack.ids) <= self._alone_up_to else torch.get_num_threads()):
+        with with_threads(1 if self._by_one_thread(len(pack.ids)) else torch.get_num_threads()):
             answers = self._last.first(self._before_last(pack), pack)
             return _put_back(self._head(functional.relu(self._before_head(answers)))[: len(rows)].float(), order)
 
@@ -200,6 +203,9 @@ class PackedDistilBert:
         tokens = self._last.whole(self._before_last(pack), pack.groups)[: len(text)].float()
         sums = torch.zeros(len(rows), tokens.shape[1]).index_add_(0, text, tokens)
         return _put_back(sums / lengths.unsqueeze(1), order)
+
+    def _by_one_thread(self, tokens: int) -> bool:
+        return torch.get_num_threads() == MEASURED_THREADS and tokens <= self._alone_up_to
 
     def _before_last(self, pack: _Pack) -> torch.Tensor:
         """(tokens, width) that the last layer reads."""

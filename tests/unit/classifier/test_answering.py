@@ -1,6 +1,7 @@
 """What only answers says what the model says, without padding where the model is a DistilBERT."""
 
 import gc
+import json
 import shutil
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from shared.classifier.answering import AnsweringClassifier
-from shared.classifier.attention import BY_PRODUCTS_FROM, Attention, Group
+from shared.classifier.attention import BY_PRODUCTS_FROM, Attention, FirstTokenAttention, Group
 from shared.classifier.calibration import head_of
 from shared.classifier.distilbert import WEIGHTS_FILE, in_memory
 from shared.classifier.inference import plan_batches
@@ -234,3 +235,67 @@ def test_long_texts_in_bf16_look_at_what_those_in_fp32_look_at() -> None:
     ):
         torch.testing.assert_close(rough, exact, atol=0.02, rtol=0.02)
     assert not exact[rows:].any()
+
+
+def change(path: Path, **fields: object) -> None:
+    """Of a JSON object; None takes a field away."""
+    said = json.loads(path.read_text()) | fields
+    path.write_text(json.dumps({name: value for name, value in said.items() if value is not None}))
+
+
+@pytest.mark.parametrize(
+    ("file", "fields"),
+    [
+        ("tokenizer_config.json", {"do_lower_case": False}),
+        ("config.json", {"n_heads": None, "num_attention_heads": 12}),
+        ("config.json", {"sinusoidal_pos_embds": None}),
+    ],
+)
+def test_files_that_leave_something_to_the_library_mean_what_it_says(
+    opinionated: Classifier, tmp_path: Path, file: str, fields: dict[str, object]
+) -> None:
+    opinionated.save(tmp_path)
+    change(tmp_path / file, **fields)
+    texts = ["A Good Film", "it was fine, " * 60]
+    expected = Classifier.load(tmp_path).predict(texts).logits
+    np.testing.assert_allclose(AnsweringClassifier.load(tmp_path).predict(texts).logits, expected, atol=10 * WITHIN)
+
+
+def test_weights_of_other_sizes_than_the_config_says_are_refused(opinionated: Classifier, tmp_path: Path) -> None:
+    opinionated.save(tmp_path)
+    change(tmp_path / "config.json", id2label={"0": "a", "1": "b", "2": "c"}, label2id={"a": 0, "b": 1, "c": 2})
+    with pytest.raises(ModelError):
+        AnsweringClassifier.load(tmp_path)
+
+
+def test_weights_kept_in_bf16_are_computed_in_fp32(opinionated: Classifier, tmp_path: Path) -> None:
+    opinionated.save(tmp_path)
+    weights = load_file(tmp_path / WEIGHTS_FILE)
+    save_file({name: each.bfloat16() for name, each in weights.items()}, tmp_path / WEIGHTS_FILE, {"format": "pt"})
+    texts = ["A good film", "dull"]
+    expected = Classifier.load(tmp_path).predict(texts).logits
+    np.testing.assert_allclose(AnsweringClassifier.load(tmp_path).predict(texts).logits, expected, atol=10 * WITHIN)
+
+
+@pytest.mark.parametrize("element", [torch.float32, torch.bfloat16])
+def test_a_first_token_takes_what_it_would_by_keys_and_values_of_its_own(element: torch.dtype) -> None:
+    torch.manual_seed(0)
+    groups, width, heads = (Group(2, 3), Group(1, 9)), 32, 4
+    tokens, key, value = (torch.randn(rows, width) for rows in (15 + 2, width, width))
+    bias, queries = torch.randn(width), torch.randn(4, width) * 3
+    attention = FirstTokenAttention.of(key.to(element), value.to(element), bias.to(element), heads)
+    found = attention(queries.to(element), tokens.to(element), groups)
+    assert found.dtype == element
+    row = text = 0
+    for group in groups:
+        for _ in range(group.texts):
+            own = tokens[row : row + group.length]
+            looked = [
+                each.view(-1, heads, width // heads).transpose(0, 1)
+                for each in (queries[text : text + 1], own @ key.T + 5.0, own @ value.T + bias)
+            ]
+            expected = torch.nn.functional.scaled_dot_product_attention(*looked).transpose(0, 1).reshape(width)
+            torch.testing.assert_close(
+                found[text].float(), expected, atol=1e-4 if element == torch.float32 else 0.15, rtol=0.02
+            )
+            row, text = row + group.length, text + 1
