@@ -136,7 +136,7 @@ def models(folder: Path, everyone: bool) -> dict[str, Path]:
 
 
 def contestants(files: Path) -> dict[str, Answer]:
-    """Name -> how it answers: the peer, what padding costs without it, plans of servers and of those who ask in bulk."""
+    """Name -> how it answers: the peer, what padding costs without it, then plans of servers and of bulk askers."""
     classifier = Classifier.load(files)
     found = {PEER: piped(classifier), PADDED: asked(classifier)}
     return found | {plan.id: asked(model) for plan, model in by_plan(files).items()}
