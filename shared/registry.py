@@ -7,6 +7,7 @@ every method may be repeated after a crash at any point: the second time finds w
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from shared.settings import Settings
 os.environ.update(CLIENT_ENVIRONMENT)
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.entities.model_registry import ModelVersion as MlflowVersion
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -35,6 +36,8 @@ Value = TypeVar("Value")
 
 CHAMPION, CHALLENGER, BASE = "champion", "challenger", "base"
 WINDOW_TAG = "tidemill.window_id"
+RUN_TAG = "tidemill.run_of_window"  # on the one of several runs of a window that counts
+CHOICE_SECONDS, CHOICE_LOOK_SECONDS = 2.0, 0.1  # for whoever made another at the same time to say which it took
 DUPLICATE_TAG = "tidemill.duplicate"
 WEIGHTS_TAG = "tidemill.weights"
 DELETED = "deleted"
@@ -260,16 +263,36 @@ class Registry:
 
     def _run(self, window_id: str, name: str) -> str:
         experiment = self._experiment_id()
-        if not self._runs(experiment, window_id):
-            self._client.create_run(experiment, run_name=name, tags={WINDOW_TAG: window_id})
-        # Searched again: if two were made at once, both callers take the first.
-        return self._runs(experiment, window_id)[0]
+        runs = self._runs(experiment, window_id)
+        if not runs:
+            own = self._client.create_run(experiment, run_name=name, tags={WINDOW_TAG: window_id}).info.run_id
+            runs = self._runs(experiment, window_id)
+            if [run.info.run_id for run in runs] == [own]:
+                return self._choose(own)
+        return self._chosen(experiment, window_id, runs)
 
-    def _runs(self, experiment: str, window_id: str) -> list[str]:
+    def _chosen(self, experiment: str, window_id: str, runs: list[Run]) -> str:
+        """Of several that were made at once, the one that its maker saw alone; the first, if nobody did.
+
+        Whoever sees another beside its own may be seen by a maker that looked before, so it waits for that one's word.
+        """
+        end = time.monotonic() + CHOICE_SECONDS
+        while not any(RUN_TAG in run.data.tags for run in runs) and time.monotonic() < end:
+            time.sleep(CHOICE_LOOK_SECONDS)
+            runs = self._runs(experiment, window_id)
+        chosen = [run.info.run_id for run in runs if RUN_TAG in run.data.tags]
+        return chosen[0] if chosen else self._choose(runs[0].info.run_id)
+
+    def _choose(self, run_id: str) -> str:
+        self._client.set_tag(run_id, RUN_TAG, "yes")
+        return run_id
+
+    def _runs(self, experiment: str, window_id: str) -> list[Run]:
+        """The earliest first."""
         found = self._client.search_runs(
             [experiment], f"tags.`{WINDOW_TAG}` = '{window_id}'", order_by=["attributes.start_time ASC"]
         )
-        return [run.info.run_id for run in found]
+        return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def _experiment_id(self) -> str:
         while (found := self._client.get_experiment_by_name(self._experiment)) is None:

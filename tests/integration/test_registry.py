@@ -109,6 +109,26 @@ def test_two_services_that_ask_at_once_get_the_same_run(settings: Settings) -> N
     assert len({*asked, Registry(settings).run_of_window(WINDOW, "run")}) == 1
 
 
+def test_a_run_that_was_begun_earlier_and_appears_later_changes_nothing(registry: Registry) -> None:
+    """Each maker says when its run began; one may take longer to arrive than another takes to be made and found."""
+    taken = registry.run_of_window(WINDOW, "run")
+    made = registry._client.get_run(taken)
+    late = registry._client.create_run(
+        made.info.experiment_id, start_time=made.info.start_time - 1000, tags={WINDOW_TAG: WINDOW}
+    )
+    assert late.info.run_id != taken
+    assert registry.run_of_window(WINDOW, "run") == taken
+
+
+def test_of_runs_that_nobody_saw_alone_everybody_takes_the_first(registry: Registry) -> None:
+    other = registry.run_of_window("w-0000000001", "another")
+    experiment = registry._client.get_run(other).info.experiment_id
+    first, _ = (
+        registry._client.create_run(experiment, start_time=start, tags={WINDOW_TAG: WINDOW}) for start in (1, 2)
+    )
+    assert {registry.run_of_window(WINDOW, "run") for _ in range(2)} == {first.info.run_id}
+
+
 def test_a_stream_has_its_own_runs_and_versions(mlflow_server: MlflowServer) -> None:
     one, other = Registry(settings_for(mlflow_server.uri)), Registry(settings_for(mlflow_server.uri))
     bare_version(one)
