@@ -289,9 +289,7 @@ class Registry:
 
     def _runs(self, experiment: str, window_id: str) -> list[Run]:
         """The earliest first."""
-        found = self._client.search_runs(
-            [experiment], f"tags.`{WINDOW_TAG}` = '{window_id}'", order_by=["attributes.start_time ASC"]
-        )
+        found = self._client.search_runs([experiment], f"tags.`{WINDOW_TAG}` = '{window_id}'")
         return sorted(found, key=lambda run: (run.info.start_time, run.info.run_id))
 
     def _experiment_id(self) -> str:

@@ -24,6 +24,10 @@ NORM_EPS = 1e-12
 NEEDED_FIELDS = ("n_layers", "n_heads", "dim", "hidden_dim", "vocab_size", "max_position_embeddings", "id2label")
 
 
+WeightOf = Callable[[str], torch.Tensor]
+"""The tensor of a name."""
+
+
 @dataclass(frozen=True, slots=True)
 class DistilBert:
     """A classifier's sizes and weights.
@@ -35,9 +39,9 @@ class DistilBert:
 
     layers: int
     heads: int
-    weight: Callable[[str], torch.Tensor]
+    weight: WeightOf
 
-    def block(self, layer: int) -> Callable[[str], torch.Tensor]:
+    def block(self, layer: int) -> WeightOf:
         """The tensors of one layer."""
         return lambda name: self.weight(f"{BODY}transformer.layer.{layer}.{name}")
 

@@ -5,7 +5,7 @@ layer, of which the head reads the first token only, is computed for that token.
 would, to rounding.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from shared.classifier.attention import Attention, FirstTokenAttention, Group
-from shared.classifier.distilbert import BODY, NORM_EPS, DistilBert
+from shared.classifier.distilbert import BODY, NORM_EPS, DistilBert, WeightOf
 from shared.classifier.inference import Rows, plan_batches
 from shared.classifier.int8 import int8_linear
 from shared.classifier.linear import Linear, LinearMaker, answering_linear
@@ -26,7 +26,6 @@ from shared.classifier.threads import with_threads
 # Tokens for which, in int8, two threads take as long as one, and twice its processor time. In bf16 two are faster.
 INTEGERS_ALONE_UP_TO, MEASURED_THREADS = 64, 2
 LOOK = {part: f"attention.{part}_lin" for part in "qkv"}
-WeightOf = Callable[[str], torch.Tensor]
 
 
 @dataclass(frozen=True, slots=True)
