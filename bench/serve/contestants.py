@@ -16,7 +16,7 @@ from bench.serve.client import HOST, render
 from bench.serve.peers import Package
 from bench.serve.processes import end_family
 from bench.serve.servers.model import ServerOptions
-from bench.serve.tidemill import Planned, Stack, plan_at_once_variables
+from bench.serve.tidemill import Planned, Stack, device_variables, plan_at_once_variables
 from deploy.local import ports, process
 from shared.archive import WindowRow
 from shared.classifier.mlflow_format import save_for_mlflow
@@ -108,7 +108,8 @@ def _is_up(answer: httpx.Response) -> bool:
 def tidemill(place: Workplace) -> Iterator[Running]:
     """The real server in its normal state: a promoted version under its plan, with Kafka and MLflow at hand."""
     threads = place.options.threads
-    with Stack(place.folder, thread_variables(threads) | plan_at_once_variables(place.plan), threads) as stack:
+    variables = thread_variables(threads) | plan_at_once_variables(place.plan) | device_variables(place.options.device)
+    with Stack(place.folder, variables, threads) as stack:
         stack.promote(stack.register(place.options.files, place.rows))
         with stack.serve() as server:
             yield Running(server.port, server.pid, stack.pids, server.planned(place.plan))
@@ -145,6 +146,7 @@ def _started(place: Workplace, argv: list[str], ready_path: str = "/", is_ready:
     options = place.options
     variables = {
         **thread_variables(options.threads),
+        "MLFLOW_DEFAULT_PREDICTION_DEVICE": "0" if options.on_gpu else "-1",
         **options.variables(),
         "PYTHONPATH": str(ROOT),
         # Some start others by name.

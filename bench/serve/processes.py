@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 import psutil
+import torch
 
 MIB = 1024 * 1024
 LOOK_SECONDS = 0.2
@@ -59,11 +60,18 @@ def end_family(pid: int) -> None:
     psutil.wait_procs(alive, END_SECONDS)
 
 
-class MemoryWatch:
-    """Notes a process's resident memory until the block ends: (monotonic seconds, MiB)."""
+def gpu_mib(device: str) -> float:
+    """Of a GPU, in use by whomever."""
+    free, total = torch.cuda.mem_get_info(device)
+    return (total - free) / MIB
 
-    def __init__(self, pids: Sequence[int]) -> None:
-        self._pids = pids
+
+class MemoryWatch:
+    """Notes memory in use until the block ends: (monotonic seconds, MiB)."""
+
+    def __init__(self, in_use: Callable[[], float]) -> None:
+        """Args: in_use: MiB."""
+        self._in_use = in_use
         self.looks: list[tuple[float, float]] = []
 
     def __enter__(self) -> Self:
@@ -80,4 +88,4 @@ class MemoryWatch:
 
     def _look(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
-            self.looks.append((time.monotonic(), resident_mib(self._pids)))
+            self.looks.append((time.monotonic(), self._in_use()))

@@ -130,7 +130,7 @@ class Race:
             drain_seconds=DRAIN_SECONDS,
         )
         before = resident_mib([self._running.pid])
-        with MemoryWatch([self._running.pid]) as watch:
+        with MemoryWatch(lambda: resident_mib([self._running.pid])) as watch:
             answers, cost = self._costed(job)
         memory = [before, *(mib for _, mib in watch.looks), cost.memory_mib]
         return overload_of(answers, self._contestant.name, times, self._number, deadline, warm_up, seconds, memory)

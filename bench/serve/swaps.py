@@ -153,10 +153,15 @@ def memory_of(looks: Sequence[tuple[float, float]], swaps: Sequence[Swap]) -> Me
     )
 
 
-def swap_claims(checked: Checked, wait: Waited, memory: Memory, versions: int, weights_mib: float) -> list[Claim]:
-    """Judges every claim. Args: versions: that took turns. weights_mib: of one model, in fp32."""
+def swap_claims(
+    checked: Checked, wait: Waited, memory: Memory, versions: int, weights_mib: float, on_gpu: Memory | None = None
+) -> list[Claim]:
+    """Judges every claim.
+
+    Args: versions: that took turns. weights_mib: of one model, in fp32. on_gpu: memory of the GPU, where there is one.
+    """
     times = wait.p99_during / wait.p99_between if wait.p99_during and wait.p99_between else None
-    growth, above = memory.end / memory.begin - 1, (memory.peak - memory.one) / weights_mib
+    above = (memory.peak - memory.one) / weights_mib
     return [
         Claim("no request failed", checked.failed == 0, {"answered": checked.answered, "failed": checked.failed}),
         Claim(
@@ -169,14 +174,20 @@ def swap_claims(checked: Checked, wait: Waited, memory: Memory, versions: int, w
             None if times is None else times <= MOST_TIMES_SLOWER,
             {"during": wait.p99_during, "between": wait.p99_between, "times": times},
         ),
-        Claim(
-            f"memory is flat: it grew by at most {MOST_GROWTH:.0%}",
-            memory.end <= (1 + MOST_GROWTH) * memory.begin,
-            {"begin": memory.begin, "end": memory.end, "grew": growth, "per_100_swaps": memory.per_100_swaps},
-        ),
+        _is_flat("memory", memory),
+        *([_is_flat("memory of the GPU", on_gpu)] if on_gpu else []),
         Claim(
             f"memory at its peak: less than {MOST_MODELS_MORE:g} models more than with one",
             above < MOST_MODELS_MORE,
             {"one": memory.one, "peak": memory.peak, "model": weights_mib, "models_more": above},
         ),
     ]
+
+
+def _is_flat(what: str, memory: Memory) -> Claim:
+    grew = memory.end / memory.begin - 1
+    return Claim(
+        f"{what} is flat: it grew by at most {MOST_GROWTH:.0%}",
+        memory.end <= (1 + MOST_GROWTH) * memory.begin,
+        {"begin": memory.begin, "end": memory.end, "grew": grew, "per_100_swaps": memory.per_100_swaps},
+    )

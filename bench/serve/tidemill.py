@@ -70,6 +70,11 @@ def plan_at_once_variables(use: str) -> dict[str, str]:
     return plan_variables(use) | {"TIDEMILL_SERVER__PLAN__SHARE": "1"}
 
 
+def device_variables(device: str) -> dict[str, str]:
+    """Of a server that computes there."""
+    return {"TIDEMILL_MODEL__DEVICE": device}
+
+
 @dataclass(frozen=True)
 class Serving:
     """A server process. `client`: one for all questions, since a new one costs both sides more than the question."""

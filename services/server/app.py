@@ -44,7 +44,7 @@ from services.server.swapper import Swapper
 from services.server.tls import tls_options
 from shared.archive import Archive
 from shared.classifier.answering import AnsweringClassifier
-from shared.classifier.capability import check_plan, machine_kind, usual_plan
+from shared.classifier.capability import check_plan, machine_kind, token_budget, usual_plan
 from shared.classifier.plan import Plan
 from shared.classifier.precision import choose_device
 from shared.classifier.threads import use_threads
@@ -209,7 +209,7 @@ class Server:
 
     def _follower(self, stage: Stage, planner: Planner) -> Follower:
         fixed = self._settings.server.plan.fixed
-        first = fixed if fixed is not None and fixed.is_exact else usual_plan(self._settings.model.token_budget)
+        first = fixed if fixed is not None and fixed.is_exact else usual_plan(token_budget(self._settings.model))
         swapper = Swapper(
             self._settings,
             self._models,

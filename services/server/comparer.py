@@ -18,6 +18,7 @@ from services.server.batcher import Batcher, estimated_tokens
 from services.server.engine import Answer, Prediction, answers_of
 from services.server.slots import Challenger, ServedModel, Slot, Slots
 from services.server.tally import Pair
+from shared.classifier.capability import token_budget
 from shared.classifier.plan import Plan
 from shared.errors import TidemillError
 from shared.events import ServingRole
@@ -37,7 +38,7 @@ class Comparer:
     """The owner of the texts that wait to be compared."""
 
     def __init__(self, settings: Settings, slots: Slots, batcher: Batcher[Answer], metrics: CanaryMetrics) -> None:
-        self._settings, self._budget = settings.server.canary, settings.model.token_budget
+        self._settings, self._budget = settings.server.canary, token_budget(settings.model)
         self._slots, self._batcher, self._metrics = slots, batcher, metrics
         self._copies: deque[str] = deque()
         self._arrived = asyncio.Event()

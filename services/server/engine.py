@@ -15,6 +15,7 @@ from services.server.card import Card
 from services.server.slots import Challenger, Slot, Slots
 from services.server.stickiness import is_in_share
 from services.server.waiting import Flow
+from shared.classifier.capability import token_budget
 from shared.classifier.predictor import Scores
 from shared.errors import RecordError, RetryableError
 from shared.events import ServingRole, new_id
@@ -98,7 +99,7 @@ class Engine:
         self.batcher: Batcher[Answer] = Batcher(
             self._ask,
             metrics,
-            token_budget=settings.model.token_budget,
+            token_budget=token_budget(settings.model),
             queue_tokens=settings.server.queue_tokens,
             flowing_tokens=int(settings.server.bulk_queue_share * settings.server.queue_tokens),
         )

@@ -20,6 +20,7 @@ from services.server.shelf import Shelf
 from services.server.slots import Challenger, ServedModel, Slot
 from services.server.status import Status
 from shared.canary import objection_to_tags
+from shared.classifier.capability import token_budget
 from shared.classifier.digest import verify
 from shared.classifier.probe import KNOWN_QUESTIONS, prove
 from shared.errors import ModelError
@@ -80,7 +81,7 @@ class Swapper:
         alone: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         """Args: alone: while it lasts, nobody else makes models."""
-        self._labels, self._budget, self._alone = settings.stream.labels, settings.model.token_budget, alone
+        self._labels, self._budget, self._alone = settings.stream.labels, token_budget(settings.model), alone
         self._patience = settings.server.known_questions_timeout_seconds
         self._source, self._shelf, self._load, self._stage = source, shelf, load, stage
         self._status, self._metrics = status, metrics

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
+from typing import Protocol, Self
 
 import torch
 from torch.nn import functional
@@ -25,8 +27,46 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Layout:
+    """Where texts lie that follow one another.
+
+    Attributes:
+        groups: neighbours of one length. starts: (texts + 1,) int32, each text's first row and where the last one ends;
+            it lies where the tokens do.
+    """
+
+    groups: tuple[Group, ...]
+    starts: torch.Tensor
+
+    @classmethod
+    def of(cls, lengths: Sequence[int]) -> Self:
+        """Of texts of so many tokens, on the CPU."""
+        groups = tuple(Group(len(list(same)), length) for length, same in groupby(lengths))
+        return cls(groups, torch.tensor([0, *accumulate(lengths)], dtype=torch.int32))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        return max(group.length for group in self.groups)
+
+
+class Look(Protocol):
+    """Every token looks at all of its text."""
+
+    def __call__(self, looks: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """(n, 3 width) queries, keys and values side by side -> (n, width)."""
+
+
+class FirstLook(Protocol):
+    """Each text's first token looks at all of its text."""
+
+    def __call__(self, queries: torch.Tensor, tokens: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """(texts, width) and (n, width), of which keys and values are made -> (texts, width)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attention:
-    """Every token looks at all of its text.
+    """Every token looks at all of its text; texts of one length in one go. A `Look` for a CPU.
 
     Attributes:
         heads: among which features are divided. rough: products in bf16, whatever the tokens are in.
@@ -35,11 +75,11 @@ class Attention:
     heads: int
     rough: bool = False
 
-    def __call__(self, looks: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
-        """(n, 3 width) queries, keys and values side by side -> (n, width); rows of no text take nothing."""
+    def __call__(self, looks: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """As of a `Look`; rows of no text take nothing."""
         width = looks.shape[1] // 3
         taken, row = looks.new_zeros(len(looks), width), 0
-        for group in groups:
+        for group in layout.groups:
             rows = slice(row, row + group.tokens)
             by_head = looks[rows].view(group.texts, group.length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
             answer = self._of_texts(*by_head)
@@ -61,7 +101,7 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class FirstTokenAttention:
-    """Each text's first token looks at all of its text, in fp32 whatever the tokens are in.
+    """Each text's first token looks at all of its text, in fp32 whatever the tokens are in. A `FirstLook` for a CPU.
 
     A query times a key is, since both are products, that query taken back through the keys' weight, times the token
     itself; and a sum of values is the value of the sum. So keys and values of single tokens need not be made.
@@ -85,14 +125,14 @@ class FirstTokenAttention:
             bias=bias.float().clone(),
         )
 
-    def __call__(self, queries: torch.Tensor, tokens: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
-        """(texts, width) and (n, width) -> (texts, width); texts beyond the groups' take nothing but the bias."""
+    def __call__(self, queries: torch.Tensor, tokens: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """As of a `FirstLook`; texts beyond the layout's take nothing but the bias."""
         heads, size, width = self.keys.shape
         exact = tokens.float()
         by_head = queries.float().view(-1, heads, size).transpose(0, 1) * size**-0.5
         back = torch.bmm(by_head, self.keys).transpose(0, 1)
         seen, text, row = torch.zeros_like(back), 0, 0
-        for group in groups:
+        for group in layout.groups:
             texts = slice(text, text + group.texts)
             own = exact[row : row + group.tokens].view(group.texts, group.length, width)
             shares = torch.bmm(back[texts], own.transpose(1, 2)).softmax(-1)

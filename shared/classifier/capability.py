@@ -6,8 +6,15 @@ import torch
 
 from shared.classifier.int8 import has_int8
 from shared.classifier.plan import EXACT, Plan
-from shared.classifier.precision import supports_bf16
+from shared.classifier.precision import choose_device, supports_bf16
 from shared.errors import ConfigurationError
+from shared.settings import ModelSettings
+
+
+def token_budget(settings: ModelSettings) -> int:
+    """Of one inference batch, where models are computed."""
+    on_cpu = torch.device(choose_device(settings.device)).type == "cpu"
+    return settings.token_budget if on_cpu else settings.gpu_token_budget
 
 
 def usual_plan(token_budget: int) -> Plan:

@@ -47,17 +47,12 @@ class DistilBert:
 
 
 def in_memory(model: "PreTrainedModel") -> DistilBert | None:
-    """The weights of a model; None if it is of another kind, or on a GPU.
-
-    There, a call of attention for each length among the texts may cost more than the padding that it saves.
-    """
+    """The weights of a model; None if it is of another kind."""
     # Imported late: whoever has such a model has paid the seconds that it takes.
     from transformers import DistilBertForSequenceClassification
 
     config = model.config
     if not isinstance(model, DistilBertForSequenceClassification) or config.activation != ACTIVATION:
-        return None
-    if model.device.type != "cpu":
         return None
     return DistilBert(config.n_layers, config.n_heads, model.state_dict().__getitem__)
 

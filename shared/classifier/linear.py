@@ -1,4 +1,4 @@
-"""Linear layers for answering on a CPU: weights laid out for its matrix instructions once, not at every call."""
+"""Linear layers for answering: on a CPU, weights laid out for its matrix instructions once, not at every call."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -20,10 +20,10 @@ class LinearMaker(Protocol):
 def answering_linear(weight: torch.Tensor, bias: torch.Tensor, *, gelu: bool = False) -> Linear:
     """x -> x @ weight.T + bias, through the exact GELU if asked; weight (out, in), bias (out,).
 
-    Weight and bias are copied, so that the caller may let go of them.
+    Weight and bias are copied, so that the caller may let go of them. It computes where they lie.
     """
     own_weight, own_bias = weight.detach().clone(), bias.detach().clone()
-    return (prepacked if can_prepack() else plain)(own_weight, own_bias, gelu)
+    return (prepacked if weight.device.type == "cpu" and can_prepack() else plain)(own_weight, own_bias, gelu)
 
 
 def can_prepack() -> bool:

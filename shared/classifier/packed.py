@@ -1,20 +1,19 @@
 """A DistilBERT classifier that computes no padding: the tokens of all texts lie in one sequence.
 
-Linear layers, norms and activations run over all tokens at once, attention over texts of one length at once; the last
-layer, of which the head reads the first token only, is computed for that token. What it answers is what the model
-would, to rounding.
+Linear layers, norms and activations run over all tokens at once, attention over texts of one length at once, or on a
+GPU over all texts; the last layer, of which the head reads the first token only, is computed for that token. What it
+answers is what the model would, to rounding.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from shared.classifier.attention import Attention, FirstTokenAttention, Group
+from shared.classifier.attention import Attention, FirstLook, FirstTokenAttention, Layout, Look
 from shared.classifier.distilbert import BODY, NORM_EPS, DistilBert, WeightOf
 from shared.classifier.inference import Rows, plan_batches
 from shared.classifier.int8 import int8_linear
@@ -22,6 +21,7 @@ from shared.classifier.linear import Linear, LinearMaker, answering_linear
 from shared.classifier.plan import PlanPrecision
 from shared.classifier.precision import supports_bf16
 from shared.classifier.threads import with_threads
+from shared.classifier.varlen import FirstTokenVarlen, VarlenAttention
 
 # Tokens for which, in int8, two threads take as long as one, and twice its processor time. In bf16 two are faster.
 INTEGERS_ALONE_UP_TO, MEASURED_THREADS = 64, 2
@@ -51,10 +51,10 @@ class _Block:
     widen: Linear
     narrow: Linear
     out_norm: _Norm
-    attention: Attention
+    attention: Look
 
     @classmethod
-    def of(cls, weight: WeightOf, linear: LinearMaker, attention: Attention) -> "_Block":
+    def of(cls, weight: WeightOf, linear: LinearMaker, attention: Look) -> "_Block":
         look, bias = (torch.cat([weight(f"{LOOK[part]}.{kind}") for part in "qkv"]) for kind in ("weight", "bias"))
         return cls(
             look=linear(look, bias),
@@ -66,9 +66,9 @@ class _Block:
             attention=attention,
         )
 
-    def __call__(self, tokens: torch.Tensor, groups: Sequence[Group]) -> torch.Tensor:
+    def __call__(self, tokens: torch.Tensor, layout: Layout) -> torch.Tensor:
         """(tokens, width) -> the same."""
-        return self.after(tokens, self.attention(self.look(tokens), groups))
+        return self.after(tokens, self.attention(self.look(tokens), layout))
 
     def after(self, tokens: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
         """What becomes of tokens, given what they take from those that they look at."""
@@ -85,21 +85,23 @@ class _Last:
 
     whole: _Block
     ask: Linear
-    from_first: FirstTokenAttention
+    from_first: FirstLook
 
     @classmethod
-    def of(cls, weight: WeightOf, attention: Attention) -> "_Last":
+    def of(
+        cls, weight: WeightOf, attention: Look, first: type[FirstTokenAttention | FirstTokenVarlen], heads: int
+    ) -> "_Last":
         key, value = (weight(f"{LOOK[part]}.weight") for part in "kv")
         return cls(
             whole=_Block.of(weight, answering_linear, attention),
             ask=_linear(answering_linear, weight, LOOK["q"]),
-            from_first=FirstTokenAttention.of(key, value, weight(f"{LOOK['v']}.bias"), attention.heads),
+            from_first=first.of(key, value, weight(f"{LOOK['v']}.bias"), heads),
         )
 
     def first(self, tokens: torch.Tensor, pack: "_Pack") -> torch.Tensor:
         """(tokens, width) -> (texts, width)."""
         first = tokens[pack.first]
-        return self.whole.after(first, self.from_first(self.ask(first), tokens, pack.groups))
+        return self.whole.after(first, self.from_first(self.ask(first), tokens, pack.layout))
 
 
 def _linear(linear: LinearMaker, weight: WeightOf, name: str, *, gelu: bool = False) -> Linear:
@@ -119,27 +121,40 @@ class _Pack:
 
     Attributes:
         ids: (tokens,) of all texts. positions: (tokens,) each token's place in its text. first: (texts,) where each
-            text begins, filled up to a round number too.
+            text begins, filled up to a round number too. back: (texts,) the place of each that was asked for.
     """
 
-    groups: tuple[Group, ...]
+    layout: Layout
     ids: torch.Tensor
     positions: torch.Tensor
     first: torch.Tensor
+    back: torch.Tensor
 
     @classmethod
-    def of(cls, rows: Rows) -> "_Pack":
-        """Args: rows: token ids, the shortest first."""
+    def of(cls, rows: Rows, *, exactly: bool) -> "_Pack":
+        """Args: rows: token ids. exactly: nothing is filled up."""
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+        rows = [rows[row] for row in order]
         lengths = np.fromiter(map(len, rows), np.int64, len(rows))
         first = np.cumsum(lengths) - lengths
         total = int(lengths.sum())
-        ids = np.zeros(rounded_tokens(total), np.int64)
+        tokens, texts = (total, len(rows)) if exactly else (rounded_tokens(total), rounded_texts(len(rows)))
+        ids = np.zeros(tokens, np.int64)
         positions = np.zeros_like(ids)
         ids[:total] = np.fromiter(chain.from_iterable(rows), np.int64, total)
         positions[:total] = np.arange(total) - np.repeat(first, lengths)
-        first = np.pad(first, (0, _rounded(len(rows), TEXTS_ROUNDED_TO) - len(rows)))
-        groups = tuple(Group(len(list(same)), int(length)) for length, same in groupby(lengths))
-        return cls(groups, *map(torch.from_numpy, (ids, positions, first)))
+        first = np.pad(first, (0, texts - len(rows)))
+        back = np.argsort(np.array(order))
+        return cls(Layout.of(lengths.tolist()), *map(torch.from_numpy, (ids, positions, first, back)))
+
+    def on(self, device: torch.device) -> "_Pack":
+        """The same there, in one transfer."""
+        if device.type == "cpu":
+            return self
+        parts = (self.layout.starts, self.ids, self.positions, self.first, self.back)
+        there = torch.cat([part.int() for part in parts]).to(device)
+        starts, *others = torch.split(there, [len(part) for part in parts])
+        return _Pack(Layout(self.layout.groups, starts), *others)
 
 
 def rounded_tokens(total: int) -> int:
@@ -151,6 +166,11 @@ def rounded_tokens(total: int) -> int:
     return _rounded(total, next((to for most, to in TOKENS_ROUNDED_TO if total <= most), MORE_TOKENS_ROUNDED_TO))
 
 
+def rounded_texts(count: int) -> int:
+    """How many first tokens are computed for so many texts."""
+    return _rounded(count, TEXTS_ROUNDED_TO)
+
+
 def _rounded(number: int, to: int) -> int:
     return -(-number // to) * to
 
@@ -158,23 +178,33 @@ def _rounded(number: int, to: int) -> int:
 class PackedDistilBert:
     """The weights of a classifier, laid out for answering; a `Body`."""
 
-    def __init__(self, model: DistilBert, precision: PlanPrecision) -> None:
-        """Copies what it needs of the model.
+    def __init__(
+        self, model: DistilBert, precision: PlanPrecision, device: str = "cpu", *, varlen: bool | None = None
+    ) -> None:
+        """Copies what it needs of the model to the device.
 
-        Args: precision: int8 is that of the linear layers; the rest is fp32, and attention bf16 where the CPU has that.
+        Args:
+            precision: int8, for a CPU, is that of the linear layers; the rest is fp32, and attention bf16 where the CPU
+                has that.
+            varlen: texts of different lengths are looked at in one call; None: on a GPU.
         """
+        self._device = torch.device(device)
+        self._varlen = self._device.type != "cpu" if varlen is None else varlen
         element = torch.bfloat16 if precision == "bf16" else torch.float32
-        self._alone_up_to = INTEGERS_ALONE_UP_TO if precision == "int8" else 0
-        own = DistilBert(model.layers, model.heads, lambda name: model.weight(name).to(element))
+        own = DistilBert(model.layers, model.heads, lambda name: model.weight(name).to(self._device, element))
         weight, rough = own.weight, precision == "int8"
+        self._alone_up_to = INTEGERS_ALONE_UP_TO if rough else 0
         linear = int8_linear if rough else answering_linear
-        attention = Attention(own.heads, rough=rough and supports_bf16("cpu"))
+        attention: Look = Attention(own.heads, rough=rough and supports_bf16("cpu"))
+        if self._varlen:
+            attention = VarlenAttention(own.heads)
         self._words = weight(f"{BODY}embeddings.word_embeddings.weight").clone()
         self._places = weight(f"{BODY}embeddings.position_embeddings.weight").clone()
         self._norm = _Norm.of(weight, f"{BODY}embeddings.LayerNorm")
         *others, last = map(own.block, range(own.layers))
         self._blocks = [_Block.of(block, linear, attention) for block in others]
-        self._last = _Last.of(last, attention)
+        first = FirstTokenVarlen if self._varlen else FirstTokenAttention
+        self._last = _Last.of(last, attention, first, own.heads)
         self._before_head = _linear(answering_linear, weight, "pre_classifier")
         self._head = _linear(answering_linear, weight, "classifier")
 
@@ -189,19 +219,19 @@ class PackedDistilBert:
 
     def logits(self, rows: Rows) -> torch.Tensor:
         """(texts, labels) float32 of token ids, in their order."""
-        order, pack = _packed(rows)
+        pack = self._packed(rows)
         with with_threads(1 if self._by_one_thread(len(pack.ids)) else torch.get_num_threads()):
             answers = self._last.first(self._before_last(pack), pack)
-            return _put_back(self._head(functional.relu(self._before_head(answers)))[: len(rows)].float(), order)
+            return self._head(functional.relu(self._before_head(answers)))[pack.back].float()
 
     def means(self, rows: Rows) -> torch.Tensor:
         """(texts, width) float32: the mean of the last layer over each text's tokens."""
-        order, pack = _packed(rows)
-        lengths = torch.tensor([group.length for group in pack.groups for _ in range(group.texts)])
-        text = torch.repeat_interleave(torch.arange(len(rows)), lengths)
-        tokens = self._last.whole(self._before_last(pack), pack.groups)[: len(text)].float()
-        sums = torch.zeros(len(rows), tokens.shape[1]).index_add_(0, text, tokens)
-        return _put_back(sums / lengths.unsqueeze(1), order)
+        pack = self._packed(rows)
+        lengths = pack.layout.starts.diff()
+        text = torch.repeat_interleave(lengths)
+        tokens = self._last.whole(self._before_last(pack), pack.layout)[: len(text)].float()
+        sums = tokens.new_zeros(len(rows), tokens.shape[1]).index_add_(0, text, tokens)
+        return (sums / lengths.unsqueeze(1))[pack.back]
 
     def _by_one_thread(self, tokens: int) -> bool:
         return torch.get_num_threads() == MEASURED_THREADS and tokens <= self._alone_up_to
@@ -210,16 +240,8 @@ class PackedDistilBert:
         """(tokens, width) that the last layer reads."""
         tokens = self._norm(self._words[pack.ids] + self._places[pack.positions])
         for block in self._blocks:
-            tokens = block(tokens, pack.groups)
+            tokens = block(tokens, pack.layout)
         return tokens
 
-
-def _packed(rows: Rows) -> tuple[list[int], _Pack]:
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
-    return order, _Pack.of([rows[row] for row in order])
-
-
-def _put_back(found: torch.Tensor, order: Sequence[int]) -> torch.Tensor:
-    answers = torch.empty_like(found)
-    answers[torch.tensor(order)] = found
-    return answers
+    def _packed(self, rows: Rows) -> _Pack:
+        return _Pack.of(rows, exactly=self._varlen).on(self._device)

@@ -38,5 +38,6 @@ class Api(litserve.LitAPI):
 if __name__ == "__main__":
     options = ServerOptions.read()
     api = Api(max_batch_size=options.batch, batch_timeout=options.wait_ms / 1000)
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, timeout=60)
+    accelerator = "cuda" if options.on_gpu else "cpu"
+    server = litserve.LitServer(api, accelerator=accelerator, devices=1, workers_per_device=1, timeout=60)
     server.run(host="127.0.0.1", port=options.port, num_api_servers=1, generate_client_file=False, log_level="warning")

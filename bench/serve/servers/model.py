@@ -22,6 +22,7 @@ class ServerOptions:
     max_tokens: int
     batch: int
     wait_ms: float
+    device: str
 
     @classmethod
     def read(cls) -> "ServerOptions":
@@ -34,7 +35,13 @@ class ServerOptions:
             max_tokens=int(said["BENCH_MAX_TOKENS"]),
             batch=int(said["BENCH_BATCH"]),
             wait_ms=float(said["BENCH_WAIT_MS"]),
+            device=said["BENCH_DEVICE"],
         )
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether models are computed on one."""
+        return self.device.startswith("cuda")
 
     def variables(self) -> dict[str, str]:
         """The environment to read them from."""
@@ -46,16 +53,17 @@ class Model:
 
     def __init__(self, options: ServerOptions) -> None:
         torch.set_num_threads(options.threads)
-        self._max_tokens = options.max_tokens
+        self._max_tokens, self._device = options.max_tokens, options.device
         self._tokenizer = AutoTokenizer.from_pretrained(options.files)
-        self._model = AutoModelForSequenceClassification.from_pretrained(options.files, dtype=torch.float32).eval()
+        model = AutoModelForSequenceClassification.from_pretrained(options.files, dtype=torch.float32)
+        self._model = model.to(self._device).eval()
 
     @torch.inference_mode()
     def answer(self, texts: Sequence[str]) -> list[dict[str, str | float]]:
         """One answer a text, in order."""
         encoded = self._tokenizer(
             list(texts), padding=True, truncation=True, max_length=self._max_tokens, return_tensors="pt"
-        )
+        ).to(self._device)
         scores, columns = torch.softmax(self._model(**encoded).logits, dim=1).max(dim=1)
         names = self._model.config.id2label
         pairs = zip(columns.tolist(), scores.tolist(), strict=True)

@@ -11,7 +11,7 @@ from bench.serve.servers.model import ServerOptions
 options = ServerOptions.read()
 torch.set_num_threads(options.threads)
 app = FastAPI()
-ask = pipeline("text-classification", model=str(options.files), dtype=torch.float32)
+ask = pipeline("text-classification", model=str(options.files), dtype=torch.float32, device=options.device)
 
 
 class Question(BaseModel):

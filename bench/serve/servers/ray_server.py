@@ -13,7 +13,12 @@ MOST_UNDER_WAY = 1024  # its default of 5 would keep batches small
 STORE_BYTES = 128 * 1024 * 1024  # nothing large passes between its processes
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=MOST_UNDER_WAY, ray_actor_options={"num_cpus": 1})
+GPUS = int(options.on_gpu)
+
+
+@serve.deployment(
+    num_replicas=1, max_ongoing_requests=MOST_UNDER_WAY, ray_actor_options={"num_cpus": 1, "num_gpus": GPUS}
+)
 class Texts:
     """One model in one replica."""
 
@@ -32,7 +37,8 @@ class Texts:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=max(2, options.threads), include_dashboard=False, object_store_memory=STORE_BYTES)
+    cpus = max(2, options.threads)
+    ray.init(num_cpus=cpus, num_gpus=GPUS, include_dashboard=False, object_store_memory=STORE_BYTES)
     listening = {"host": "127.0.0.1", "port": options.port}
     serve.start(http_options=listening, logging_config={"enable_access_log": False})
     serve.run(Texts.bind(), blocking=True)

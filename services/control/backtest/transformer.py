@@ -59,7 +59,7 @@ class TransformerLearner:
         from shared.classifier.answering import AnsweringClassifier
 
         classifier = AnsweringClassifier.load(folder / MODEL, device=self._hardware.device)
-        return classifier.predict(texts, token_budget=self._settings.model.token_budget).probabilities
+        return classifier.predict(texts).probabilities
 
     def _run_folder(self, workplace: Path, lesson: Lesson, parents: Sequence[Path]) -> RunFolder:
         run = RunFolder(workplace)

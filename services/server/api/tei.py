@@ -22,6 +22,7 @@ from services.server.api.protocols import TEI_PATH
 from services.server.engine import Answer
 from services.server.slots import NoModelError
 from services.server.status import NO_MODEL
+from shared.classifier.capability import token_budget
 from shared.settings import Settings
 
 VERSION_HEADER, PLAN_HEADER = "X-Model-Version", "X-Model-Plan"
@@ -148,7 +149,7 @@ def _info(settings: Settings, digest: str) -> Info:
         ),
         max_concurrent_requests=settings.server.queue_tokens // settings.model.max_tokens,
         max_input_length=settings.model.max_tokens,
-        max_batch_tokens=settings.model.token_budget,
+        max_batch_tokens=token_budget(settings.model),
         max_client_batch_size=settings.server.max_texts,
         auto_truncate=True,
         tokenization_workers=1,

@@ -271,16 +271,16 @@ def test_a_claim_without_its_figures_is_not_judged() -> None:
 
 
 def options(**said: str) -> argparse.Namespace:
-    return argparse.Namespace(**{"plan": "auto", "model": "bundled"} | said)
+    return argparse.Namespace(**{"plan": "auto", "model": "bundled", "device": "cpu"} | said)
 
 
 def test_more_is_claimed_only_where_other_precisions_may_serve(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "low_precision", lambda: True)
+    monkeypatch.setattr(serving, "low_precision", lambda device: True)
     assert serving.claims_low_precision(options())
     assert serving.claims_low_precision(options(plan="torch-int8-t2-b1024"))
     for exact in (options(plan="off"), options(plan="torch-fp32-t2-b1024")):
         assert not serving.claims_low_precision(exact)
-    monkeypatch.setattr(serving, "low_precision", lambda: False)
+    monkeypatch.setattr(serving, "low_precision", lambda device: False)
     assert not serving.claims_low_precision(options())
 
 

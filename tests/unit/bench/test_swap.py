@@ -91,11 +91,18 @@ def test_what_one_model_takes_is_seen_between_swaps_and_the_peak_at_any_time() -
 
 
 def held(
-    failed: int = 0, wrong: int = 0, versions: int = 2, during: float = 20, end: float = 110, peak: float = 239
+    failed: int = 0,
+    wrong: int = 0,
+    versions: int = 2,
+    during: float = 20,
+    end: float = 110,
+    peak: float = 239,
+    gpu_end: float | None = None,
 ) -> list[bool | None]:
     answered = Checked(9, failed, wrong, {str(n): 1 for n in range(versions)}, {}, 0.0)
     wait, memory = Waited(9, 9, 5, during, 5, 10), Memory(100, end, 90, peak, 1)
-    return [claim.holds for claim in swap_claims(answered, wait, memory, versions=2, weights_mib=100)]
+    on_gpu = Memory(100, gpu_end, 90, 239, 1) if gpu_end else None
+    return [claim.holds for claim in swap_claims(answered, wait, memory, 2, weights_mib=100, on_gpu=on_gpu)]
 
 
 def test_each_claim_falls_with_what_it_is_about() -> None:
@@ -105,6 +112,8 @@ def test_each_claim_falls_with_what_it_is_about() -> None:
     assert held(during=21) == [True, True, False, True, True]
     assert held(end=111) == [True, True, True, False, True]
     assert held(peak=240) == [True, True, True, True, False]
+    assert held(gpu_end=100) == [True] * 6
+    assert held(gpu_end=111) == [True, True, True, True, False, True]
 
 
 def ended(code: str) -> "subprocess.Popen[bytes]":
@@ -128,9 +137,9 @@ def test_swaps_go_on_while_the_load_does(tmp_path: Path) -> None:
 def test_versions_share_their_body_and_answer_differently(tmp_path: Path) -> None:
     texts = ["fine", "dull", "a film of great beauty"]
     files = make_versions(tiny_classifier(tmp_path / "tiny"), tmp_path, 2)
-    first, second = (asked(each, texts, at_once=False) for each in files)
+    first, second = (asked(each, texts, "cpu", at_once=False) for each in files)
     assert np.abs(first - second).min() > 1e-3
-    assert asked(files[0], texts, at_once=True) == pytest.approx(first, abs=1e-6)
+    assert asked(files[0], texts, "cpu", at_once=True) == pytest.approx(first, abs=1e-6)
 
 
 def test_the_picture_shows_a_run(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, BertConfig
 
 from shared.classifier.answering import AnsweringClassifier
-from shared.classifier.attention import BY_PRODUCTS_FROM, Attention, FirstTokenAttention, Group
+from shared.classifier.attention import BY_PRODUCTS_FROM, Attention, FirstTokenAttention, Layout
 from shared.classifier.calibration import head_of
 from shared.classifier.distilbert import WEIGHTS_FILE, in_memory
 from shared.classifier.inference import plan_batches
@@ -225,13 +225,13 @@ def test_a_damaged_file_is_refused(tiny_folder: Path, tmp_path: Path, file: str)
 def test_long_texts_in_bf16_look_at_what_those_in_fp32_look_at() -> None:
     """Above some length, products take the place of torch's own kernel."""
     torch.manual_seed(0)
-    groups = (Group(2, 7), Group(3, BY_PRODUCTS_FROM + 5))
-    rows = sum(group.tokens for group in groups)
+    layout = Layout.of([7, 7, *[BY_PRODUCTS_FROM + 5] * 3])
+    rows = int(layout.starts[-1])
     looks = torch.randn(rows + 2, 96)
-    exact = Attention(heads=4)(looks, groups)
+    exact = Attention(heads=4)(looks, layout)
     for rough in (
-        Attention(heads=4, rough=True)(looks, groups),
-        Attention(heads=4)(looks.bfloat16(), groups).float(),
+        Attention(heads=4, rough=True)(looks, layout),
+        Attention(heads=4)(looks.bfloat16(), layout).float(),
     ):
         torch.testing.assert_close(rough, exact, atol=0.02, rtol=0.02)
     assert not exact[rows:].any()
@@ -280,14 +280,14 @@ def test_weights_kept_in_bf16_are_computed_in_fp32(opinionated: Classifier, tmp_
 @pytest.mark.parametrize("element", [torch.float32, torch.bfloat16])
 def test_a_first_token_takes_what_it_would_by_keys_and_values_of_its_own(element: torch.dtype) -> None:
     torch.manual_seed(0)
-    groups, width, heads = (Group(2, 3), Group(1, 9)), 32, 4
+    layout, width, heads = Layout.of([3, 3, 9]), 32, 4
     tokens, key, value = (torch.randn(rows, width) for rows in (15 + 2, width, width))
     bias, queries = torch.randn(width), torch.randn(4, width) * 3
     attention = FirstTokenAttention.of(key.to(element), value.to(element), bias.to(element), heads)
-    found = attention(queries.to(element), tokens.to(element), groups)
+    found = attention(queries.to(element), tokens.to(element), layout)
     assert found.dtype == element
     row = text = 0
-    for group in groups:
+    for group in layout.groups:
         for _ in range(group.texts):
             own = tokens[row : row + group.length]
             looked = [
