@@ -26,6 +26,9 @@ format: setup  ## Put the code into the house's style
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
+documents: setup  ## Renew those that are made from the code
+	$(BIN)/python -m services.control.documents
+
 # The longest files go first, so that the short ones fill the gaps at the end; tests wait more than they compute. Threads of
 # torch would wait for each other spinning, where four workers and their services share two cores.
 test: setup  ## Unit, integration and end-to-end tests
