@@ -4,7 +4,7 @@ BIN := .venv/bin
 CODE := services shared deploy tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock check format test chaos demo bench clean
+.PHONY: help setup lock check format documents test chaos demo bench clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1|/p' $(MAKEFILE_LIST) | column -t -s '|' 2>/dev/null || grep '##' $(MAKEFILE_LIST)
