@@ -148,7 +148,7 @@ def by_plan(files: Path, device: str) -> dict[Plan, AnsweringClassifier]:
     """The model under every plan that this machine has instructions for."""
     on_cpu = torch.device(device).type == "cpu"
     can = {"fp32": True, "bf16": supports_bf16(device), "int8": on_cpu and has_int8()}
-    usual = usual_plan(tokens_in_bulk(device))
+    usual = usual_plan(tokens_in_bulk(device), device)
     plans = [plan for plan in candidates(usual, quantised=True) if can[plan.precision]]
     laid_out: dict[str, AnsweringClassifier] = {}
     for plan in plans:

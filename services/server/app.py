@@ -209,7 +209,11 @@ class Server:
 
     def _follower(self, stage: Stage, planner: Planner) -> Follower:
         fixed = self._settings.server.plan.fixed
-        first = fixed if fixed is not None and fixed.is_exact else usual_plan(token_budget(self._settings.model))
+        first = (
+            fixed
+            if fixed is not None and fixed.is_exact
+            else usual_plan(token_budget(self._settings.model), self._device)
+        )
         swapper = Swapper(
             self._settings,
             self._models,

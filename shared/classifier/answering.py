@@ -16,10 +16,10 @@ from shared.classifier.inference import TOKEN_BUDGET, Body, Encoder, PaddedModel
 from shared.classifier.int8 import has_int8
 from shared.classifier.layout import locate
 from shared.classifier.packed import PackedDistilBert
-from shared.classifier.plan import Plan, PlanPrecision
+from shared.classifier.plan import Plan
 from shared.classifier.precision import PrecisionSetting, choose_precision, precision_of
 from shared.classifier.predictor import Scores
-from shared.classifier.threads import with_threads
+from shared.classifier.threads import threads_on, with_threads
 from shared.classifier.tokenizing import read_tokenizer
 from shared.classifier.varlen import has_fused
 from shared.errors import ConfigurationError
@@ -61,7 +61,7 @@ class AnsweringClassifier:
         device = str(classifier.model.device)
         weights = in_memory(classifier.model) if _is_packed_on(device) else None
         budget = TOKEN_BUDGET if weights is None else tokens_in_bulk(device)
-        plan = plan or _plan(precision_of(classifier.model.dtype), budget)
+        plan = plan or Plan("torch", precision_of(classifier.model.dtype), threads_on(device), budget)
         return cls(_about(classifier), classifier.encoder, _body(classifier, weights, plan, device), plan)
 
     @classmethod
@@ -77,7 +77,7 @@ class AnsweringClassifier:
     ) -> Self:
         """Arguments and errors as of `Classifier.load`; a plan goes before the precision."""
         name = name or folder.name
-        own = plan or _plan(choose_precision(precision, device), tokens_in_bulk(device))
+        own = plan or Plan("torch", choose_precision(precision, device), threads_on(device), tokens_in_bulk(device))
         if _is_packed_on(device) and (found := cls._read(folder, name, max_tokens, own, device)) is not None:
             return found
         # Imported late: it takes seconds, which whoever serves a DistilBERT is spared.
@@ -133,10 +133,6 @@ class AnsweringClassifier:
         with with_threads(self._plan.threads):
             budget = token_budget or self._plan.token_budget
             return by_batch(self._body, self._body.means, self._encoder.encode(texts).ids, self._body.width, budget)
-
-
-def _plan(precision: PlanPrecision, token_budget: int) -> Plan:
-    return Plan("torch", precision, torch.get_num_threads(), token_budget)
 
 
 def _about(classifier: "Classifier") -> About:

@@ -7,6 +7,7 @@ import torch
 from shared.classifier.int8 import has_int8
 from shared.classifier.plan import EXACT, Plan
 from shared.classifier.precision import choose_device, supports_bf16
+from shared.classifier.threads import threads_on
 from shared.errors import ConfigurationError
 from shared.settings import ModelSettings
 
@@ -17,9 +18,9 @@ def token_budget(settings: ModelSettings) -> int:
     return settings.token_budget if on_cpu else settings.gpu_token_budget
 
 
-def usual_plan(token_budget: int) -> Plan:
-    """In fp32, as torch is set up."""
-    return Plan("torch", EXACT, torch.get_num_threads(), token_budget)
+def usual_plan(token_budget: int, device: str = "cpu") -> Plan:
+    """In fp32, on a CPU by as many threads as torch is set up for."""
+    return Plan("torch", EXACT, threads_on(device), token_budget)
 
 
 def check_plan(plan: Plan, device: str) -> None:

@@ -17,6 +17,11 @@ def use_threads(count: int) -> None:
     os.environ["RAYON_NUM_THREADS"] = str(count)
 
 
+def threads_on(device: str) -> int:
+    """Of a forward pass there: as torch is set up, or the one that keeps a GPU busy."""
+    return torch.get_num_threads() if torch.device(device).type == "cpu" else 1
+
+
 @contextmanager
 def with_threads(count: int) -> Iterator[None]:
     """So many of torch's threads for the calls that this thread makes in the block."""
