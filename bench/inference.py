@@ -269,7 +269,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="PNG: the ratios")
     parser.add_argument("--json", type=Path, help="write the JSON object here too")
     options = parser.parse_args()
-    memory.set_up()  # as our server does
+    memory.set_up(options.threads)  # as our server does
     use_threads(options.threads)
     device = choose_device(options.device)
     count = options.texts or (160 if options.quick else 800)

@@ -42,6 +42,7 @@ from services.server.status import Status
 from services.server.store import PredictionStore
 from services.server.swapper import Swapper
 from services.server.tls import tls_options
+from services.server.worker import cores
 from shared.archive import Archive
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.capability import check_plan, machine_kind, token_budget, usual_plan
@@ -76,7 +77,7 @@ def serve(settings: Settings, listeners: Sequence[socket.socket], store_name: st
         ConfigurationError: A setting is missing or wrong, or the replica runs already.
     """
     sys.setswitchinterval(SWITCH_SECONDS)
-    memory.set_up()
+    memory.set_up(settings.model.threads or cores())
     check_codecs()
     settings.bootstrap_servers()
     if settings.model.threads is not None:

@@ -11,18 +11,20 @@ import gc
 from typing import Any
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
-POOLS = 2  # of the event loop and the model: whoever else allocates shares them
+LEAST_POOLS = 2  # of the event loop and the model
 KEPT_BYTES = 256 * 1024 * 1024  # at the end of a pool, until `give_back`
 LARGEST_POOLED_BYTES = 32 * 1024 * 1024  # the most that glibc takes
 
 
-def set_up() -> None:
+def set_up(threads: int) -> None:
     """Few pools that keep what the next request will need. Call it at start, before there are threads.
 
     Elsewhere than on glibc it does nothing.
+    Args:
+        threads: of the tokenizer, which allocates for every word: two of them that share a pool take longer than one.
     """
     if (libc := _glibc()) is not None:
-        libc.mallopt(M_ARENA_MAX, POOLS)
+        libc.mallopt(M_ARENA_MAX, max(LEAST_POOLS, threads))
         libc.mallopt(M_MMAP_THRESHOLD, LARGEST_POOLED_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 

@@ -13,7 +13,7 @@ MEBIBYTE = 1024 * 1024
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc only")
 def test_freed_blocks_below_one_that_is_kept_are_given_back() -> None:
-    set_up()
+    set_up(threads=1)
     process = psutil.Process()
     blocks = [bytearray(64 * 1024) for _ in range(4096)]  # small enough for the heap, too small for a map of their own
     kept = bytearray(1024)
