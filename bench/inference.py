@@ -52,7 +52,7 @@ from shared.settings import Settings
 
 LABELS = ("negative", "positive")
 BASE = "DistilBERT-base dimensions"
-PEER, PEER_IN_BF16, PADDED = "pipeline, batches of 16", "the same in bf16", "sorted by length, padded"
+PEER, PEER_IN_BF16, PADDED = "pipeline, batches of 16", "pipeline in bf16", "sorted by length, padded"
 SHORT_WORDS, LONG_WORDS = 40, 100
 # A long text is some ten times a short one.
 SHORT_FOR_EACH_LONG = 4

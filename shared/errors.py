@@ -101,6 +101,10 @@ class CommitOutcomeUnknownError(FatalError):
     exit_code = ExitCode.OUTCOME_UNKNOWN
 
 
+class DeviceLostError(FatalError):
+    """A GPU computes nothing more for this process, whatever it is asked; another process may use it."""
+
+
 class UnreachableError(FatalError):
     """Something that must be there stayed away for longer than allowed."""
 

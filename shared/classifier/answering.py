@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from shared.classifier.about import About, about_files, shape
 from shared.classifier.damage import load_errors
+from shared.classifier.devices import lost_devices
 from shared.classifier.distilbert import DistilBert, config_in, in_folder, in_memory
 from shared.classifier.inference import TOKEN_BUDGET, Body, Encoder, PaddedModel, by_batch, predict
 from shared.classifier.int8 import has_int8
@@ -123,14 +124,18 @@ class AnsweringClassifier:
         """Scores in the order of the texts; what lies beyond the window is cut and flagged.
 
         Args: token_budget: tokens per forward pass, padding included where there is any; None: the plan's.
+        Raises: DeviceLostError: It is of no use to ask again.
         """
-        with with_threads(self._plan.threads):
+        with with_threads(self._plan.threads), lost_devices():
             budget = token_budget or self._plan.token_budget
             return predict(self._body, self._encoder.encode(texts), self.labels, budget)
 
     def embed(self, texts: Sequence[str], token_budget: int | None = None) -> NDArray[np.float32]:
-        """What the layers below the head make of each text, (n, width); what lies beyond the window is cut."""
-        with with_threads(self._plan.threads):
+        """What the layers below the head make of each text, (n, width); what lies beyond the window is cut.
+
+        Raises: DeviceLostError: It is of no use to ask again.
+        """
+        with with_threads(self._plan.threads), lost_devices():
             budget = token_budget or self._plan.token_budget
             return by_batch(self._body, self._body.means, self._encoder.encode(texts).ids, self._body.width, budget)
 

@@ -6,6 +6,7 @@ there is a GPU, the same is asked of it.
 
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from shared.classifier.packed import PackedDistilBert
 from shared.classifier.plan import Plan
 from shared.classifier.precision import supports_bf16
 from shared.classifier.varlen import FirstTokenVarlen, VarlenAttention
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, DeviceLostError
 
 # Of logits of a size that decides something.
 WITHIN, SPREAD = 1e-4, 30.0
@@ -146,3 +147,15 @@ def test_on_cuda_a_model_is_packed_whether_read_or_in_memory(opinionated: Classi
 def test_on_cuda_nobody_does_int8(tiny_folder: Path) -> None:
     with pytest.raises(ConfigurationError, match="int8 needs a CPU"):
         AnsweringClassifier.load(tiny_folder, "cuda", plan=Plan("torch", "int8", threads=1, token_budget=512))
+
+
+def test_a_lost_gpu_is_told_from_want_of_its_memory(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answering = AnsweringClassifier.load(tiny_folder)
+    for raised, told in (
+        (torch.AcceleratorError("CUDA error: unspecified launch failure\nhints", 719), DeviceLostError),
+        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
+    ):
+        body = Mock(spec=PackedDistilBert, batches=lambda *args: [[0]], logits=Mock(side_effect=raised))
+        monkeypatch.setattr(answering, "_body", body)
+        with pytest.raises(told):
+            answering.predict(["fine"])
