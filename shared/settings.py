@@ -241,8 +241,8 @@ class ModelSettings(Section):
     base: str = Field("bundled", description="'bundled', a hub name, or a folder. 'tiny': random, for tests.")
     base_revision: str | None = Field(None, description="Commit of a hub model; pin it.")
     max_tokens: int = Field(512, ge=8, description="Longer texts are truncated, and the answer says so.")
-    token_budget: int = Field(1024, ge=8, description="Of one inference batch on a CPU, padding included.")
-    gpu_token_budget: int = Field(16_384, ge=8, description="The same on a GPU.")
+    token_budget: int = Field(1024, ge=8, description="Of one batch of a server on a CPU, padding included.")
+    gpu_token_budget: int = Field(16_384, ge=8, description="The same on a GPU, where the other is not looked at.")
     threads: int | None = Field(None, ge=1, description="Of torch, per process. Null: torch's own choice.")
     device: str = Field("auto", description="'auto', 'cpu', 'cuda', 'cuda:1'.")
 

@@ -47,7 +47,7 @@ from shared.classifier.digest import model_digest
 from shared.classifier.layout import weights_bytes
 from shared.classifier.predictor import Predictor
 from shared.classifier.probe import KNOWN_QUESTIONS, prove
-from shared.errors import ConfigurationError, ModelError, RegistryRefusedError, RetryableError
+from shared.errors import ConfigurationError, DeviceLostError, ModelError, RegistryRefusedError, RetryableError
 from shared.events import Score
 from shared.registry import Registry
 from shared.settings import Settings
@@ -95,7 +95,7 @@ def examine(exam: Exam, settings: Settings, registry: Registry) -> Result:
         return Unusable(str(error))
     except ConfigurationError as error:
         return Misconfigured(str(error))
-    except (RetryableError, RegistryRefusedError, OSError, sqlite3.Error) as error:
+    except (RetryableError, RegistryRefusedError, DeviceLostError, OSError, sqlite3.Error) as error:
         return Unavailable(str(error))
     except ModelError as error:
         return Unavailable(f"the challenger has nothing to be compared with: {error}")

@@ -49,7 +49,7 @@ from shared.classifier.capability import check_plan, machine_kind, token_budget,
 from shared.classifier.plan import Plan
 from shared.classifier.precision import choose_device
 from shared.classifier.threads import use_threads
-from shared.errors import ConfigurationError, ExitCode, TidemillError
+from shared.errors import ConfigurationError, DeviceLostError, ExitCode, TidemillError
 from shared.events import CanaryCounts, ServerState
 from shared.health import Health
 from shared.kafka import check_codecs
@@ -195,7 +195,8 @@ class Server:
         return Planner(settings, self._slots, stage, self._shelf, self._speeds, self._status, outside)
 
     def _load(self, folder: Path, plan: Plan) -> AnsweringClassifier:
-        found = AnsweringClassifier.load(folder, self._device, max_tokens=self._settings.model.max_tokens, plan=plan)
+        most = self._settings.model.max_tokens
+        found = AnsweringClassifier.load(folder, self._device, max_tokens=most, plan=plan, lost=self._device_lost)
         if not self._has_settled:
             self._has_settled = True  # the first model has brought the libraries that it needs
             memory.settle()
@@ -252,6 +253,11 @@ class Server:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.critical("batcher_crashed", error=repr(error))
             self._code, self._http.should_exit = ExitCode.CRASHED, True
+
+    def _device_lost(self, error: DeviceLostError) -> None:
+        """Whatever it is asked from now on fails; another process may have the device."""
+        log.critical("device_lost", error=str(error))
+        self._code, self._http.should_exit = ExitCode.CRASHED, True
 
     def _announce(self, state: ServerState) -> None:
         self._outbox.offer(SERVERS_STATE, state.replica_id, lambda: state)

@@ -21,7 +21,7 @@ import structlog
 from services.server.forecast import Forecast
 from services.server.slots import Slot
 from services.server.waiting import FairQueue, Flow, Waiting
-from shared.errors import FatalError, RetryableError
+from shared.errors import RetryableError
 from shared.metrics import ServerMetrics
 
 log = structlog.get_logger("batcher")
@@ -97,11 +97,6 @@ def _computing(batch: Batch[Answer]) -> Iterator[None]:
     finally:
         for waiting in batch:
             waiting.asker.computing = False
-
-
-def _fail(batch: Batch[Answer], error: Exception) -> None:
-    for waiting in batch:
-        waiting.asker.fail(error)
 
 
 class Batcher(Generic[Answer]):
@@ -226,21 +221,13 @@ class Batcher(Generic[Answer]):
         return self._forecast.answered(slot, sum(tokens), self._queue.tokens_before(tokens) / self._queue.tokens)
 
     async def run(self) -> None:
-        """Answers until cancelled.
-
-        Raises:
-            FatalError: This process will answer nothing more; whoever waits was told.
-        """
+        """Answers until cancelled."""
         try:
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
                 async with self._turn:
                     await self._answer_all()
-        except FatalError as error:
-            while batch := self._take():
-                _fail(batch, error)
-            raise
         finally:
             self._worker.shutdown(wait=False, cancel_futures=True)
 
@@ -288,9 +275,6 @@ class Batcher(Generic[Answer]):
     async def _answer(self, batch: Batch[Answer]) -> None:
         try:
             answers = await self._compute(batch)
-        except FatalError as error:
-            _fail(batch, error)
-            raise
         except Exception as error:
             await self._part(batch, error)
             return

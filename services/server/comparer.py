@@ -20,7 +20,7 @@ from services.server.slots import Challenger, ServedModel, Slot, Slots
 from services.server.tally import Pair
 from shared.classifier.capability import token_budget
 from shared.classifier.plan import Plan
-from shared.errors import TidemillError
+from shared.errors import DeviceLostError, TidemillError
 from shared.events import ServingRole
 from shared.metrics import CanaryMetrics
 from shared.settings import Settings
@@ -153,6 +153,8 @@ def _alike(model: ServedModel, plan_id: str) -> ServedModel:
 def _challenged(text: str, model: ServedModel, budget: int) -> tuple[Answer, float]:
     try:
         return _timed(text, model, budget)
+    except DeviceLostError:
+        raise
     except Exception as error:
         raise ChallengerFailedError(repr(error)) from error
 

@@ -17,7 +17,7 @@ from services.server.stickiness import is_in_share
 from services.server.waiting import Flow
 from shared.classifier.capability import token_budget
 from shared.classifier.predictor import Scores
-from shared.errors import RecordError, RetryableError
+from shared.errors import DeviceLostError, RecordError, RetryableError
 from shared.events import ServingRole, new_id
 from shared.metrics import ServerMetrics
 from shared.settings import Settings
@@ -133,6 +133,8 @@ class Engine:
         try:
             seconds = self._canary.patience_share * question.timeout_seconds
             return await self._by_challenger(challenger, replace(question, timeout_seconds=seconds))
+        except DeviceLostError:
+            raise
         except Exception as error:
             left = question.timeout_seconds - (time.monotonic() - began)
             return await self._instead(challenger, replace(question, timeout_seconds=left), error)

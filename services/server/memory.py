@@ -10,6 +10,8 @@ import ctypes
 import gc
 from typing import Any
 
+import torch
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 LEAST_POOLS = 2  # of the event loop and the model
 KEPT_BYTES = 256 * 1024 * 1024  # at the end of a pool, until `give_back`
@@ -22,6 +24,7 @@ def set_up(threads: int) -> None:
     Elsewhere than on glibc it does nothing.
     Args:
         threads: of the tokenizer, which allocates for every word: two of them that share a pool take longer than one.
+            There are as many pools; others may share them.
     """
     if (libc := _glibc()) is not None:
         libc.mallopt(M_ARENA_MAX, max(LEAST_POOLS, threads))
@@ -30,7 +33,11 @@ def set_up(threads: int) -> None:
 
 
 def give_back() -> None:
-    """After a model was let go. It takes some milliseconds, in which whoever allocates waits."""
+    """After a model was let go. It takes some milliseconds, in which whoever allocates waits.
+
+    Of a GPU too, which torch keeps what was freed of: others may compute on the same one.
+    """
+    torch.cuda.empty_cache()  # where there is none it does nothing
     if (libc := _glibc()) is not None:
         libc.malloc_trim(0)
 

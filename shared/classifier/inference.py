@@ -142,11 +142,8 @@ def by_batch(
     lengths = np.fromiter(map(len, rows), np.int32, len(rows))
     found = np.empty((len(rows), width), np.float32)
     with torch.inference_mode():
-        batches = body.batches(lengths, token_budget)
-        # A GPU computes one while the next are prepared.
-        asked = [ask([rows[row] for row in batch]) for batch in batches]
-        for batch, answers in zip(batches, asked, strict=True):
-            found[batch] = answers.cpu().numpy()
+        for batch in body.batches(lengths, token_budget):
+            found[batch] = ask([rows[row] for row in batch]).cpu().numpy()
     return found
 
 

@@ -228,8 +228,9 @@ class PackedDistilBert:
         """(texts, width) float32: the mean of the last layer over each text's tokens."""
         pack = self._packed(rows)
         lengths = pack.layout.starts.diff()
-        text = torch.repeat_interleave(lengths)
-        tokens = self._last.whole(self._before_last(pack), pack.layout)[: len(text)].float()
+        tokens_of_texts = sum(group.tokens for group in pack.layout.groups)
+        text = torch.repeat_interleave(lengths, output_size=tokens_of_texts)
+        tokens = self._last.whole(self._before_last(pack), pack.layout)[:tokens_of_texts].float()
         sums = tokens.new_zeros(len(rows), tokens.shape[1]).index_add_(0, text, tokens)
         return (sums / lengths.unsqueeze(1))[pack.back]
 

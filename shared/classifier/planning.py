@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shared.classifier.plan import EXACT, PRECISIONS, Plan, PlanPrecision
 from shared.classifier.predictor import Scores
-from shared.errors import TidemillError
+from shared.errors import DeviceLostError, TidemillError
 from shared.plan_settings import PlanSettings
 
 log = structlog.get_logger("planning")
@@ -177,6 +177,8 @@ class _Watch:
             began = self._clock()
             try:
                 model.predict(texts)
+            except DeviceLostError:
+                raise
             except Exception as error:
                 log.warning("plan_fails", error=f"{type(error).__name__}: {error}")
             else:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.classifier.predictor import Predictor, Scores
-from shared.errors import ModelError
+from shared.errors import DeviceLostError, ModelError
 
 KNOWN_QUESTIONS: tuple[str, ...] = (
     "A wonderful film: funny, moving and beautifully acted.",
@@ -37,6 +37,8 @@ def prove(classifier: Predictor, labels: Sequence[str]) -> Scores:
 def _ask(classifier: Predictor, questions: Sequence[str]) -> Scores:
     try:
         return classifier.predict(questions)
+    except DeviceLostError:
+        raise
     except Exception as error:
         # A damaged model can fail anywhere inside torch; whatever it was, this model is not to be used.
         raise ModelError(f"{classifier.name}: fails when asked ({type(error).__name__}: {error})") from error

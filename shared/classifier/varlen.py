@@ -1,12 +1,16 @@
 """Attention over texts of different lengths in one call, as a GPU has it."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Self
 
+import structlog
 import torch
 
 from shared.classifier.attention import Layout
 from shared.classifier.linear import Linear, answering_linear
+
+log = structlog.get_logger("varlen")
 
 
 def fused(
@@ -35,9 +39,16 @@ def fused(
     return found.squeeze(0)
 
 
+@cache
 def has_fused(device: str) -> bool:
-    """Whether this torch has it for the device, under the name that we know."""
-    return torch.device(device).type == "cuda" and hasattr(torch.ops.aten, "_efficient_attention_forward")
+    """Whether this torch has it for the device, under the name and with the arguments that we know: it is tried."""
+    try:
+        tokens, starts = torch.ones(3, 1, 64, device=device), torch.tensor([0, 1, 3], dtype=torch.int32, device=device)
+        return bool(fused(tokens, tokens, tokens, starts, 2, starts, 2).isfinite().all())
+    except Exception as error:
+        # Which kind it is differs by device and version; whatever it is, models are padded there.
+        log.info("no_varlen_attention", device=device, reason=str(error).splitlines()[0])
+        return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,10 @@ class TransformerLearner:
     def predict(self, folder: Path, texts: Sequence[str]) -> NDArray[np.float32]:
         """Probabilities of shape (n, k)."""
         from shared.classifier.answering import AnsweringClassifier
+        from shared.classifier.capability import token_budget
 
         classifier = AnsweringClassifier.load(folder / MODEL, device=self._hardware.device)
-        return classifier.predict(texts).probabilities
+        return classifier.predict(texts, token_budget(self._settings.model)).probabilities
 
     def _run_folder(self, workplace: Path, lesson: Lesson, parents: Sequence[Path]) -> RunFolder:
         run = RunFolder(workplace)

@@ -22,7 +22,7 @@ from services.server.batcher import BusyError, OverloadedError, TooLateError
 from services.server.engine import OtherVersionError
 from services.server.feedback import UnknownPredictionError
 from services.server.slots import NoModelError
-from shared.errors import BrokerRefusedError, BrokerUnavailableError
+from shared.errors import BrokerRefusedError, BrokerUnavailableError, DeviceLostError
 from shared.labels import UnknownLabelError
 from shared.metrics import RequestOutcome
 
@@ -101,6 +101,7 @@ ANSWERS: Mapping[type[Exception], _Answer] = {
     NoModelError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, RequestOutcome.NO_MODEL, retry=True),
     OverloadedError: _Answer(HTTPStatus.TOO_MANY_REQUESTS, RequestOutcome.OVERLOADED),
     TooLateError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, RequestOutcome.TIMEOUT),
+    DeviceLostError: _Answer(HTTPStatus.SERVICE_UNAVAILABLE, RequestOutcome.FAILED, retry=True),
     InvalidRequestError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, RequestOutcome.INVALID),
     InvalidBodyError: _Answer(HTTPStatus.UNPROCESSABLE_ENTITY, RequestOutcome.INVALID),
     UnsupportedBodyError: _Answer(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, RequestOutcome.INVALID),

@@ -1,8 +1,9 @@
 """A server process over real Kafka and MLflow, a way to promote models, and traffic that never pauses."""
 
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,11 +47,12 @@ def stream_settings(
 
 
 class ServerProcess(process.Held):
-    """`python -m services.server` under these settings."""
+    """`python -m services.server` under these settings, or what else runs it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, arguments: Sequence[str] = ("-m", "services.server")) -> None:
+        """Args: arguments: of Python."""
         super().__init__()
-        self._settings = settings
+        self._settings, self._arguments = settings, arguments
         self.url = f"{settings.server.scheme}://127.0.0.1:{settings.server.port}"
         self._client = server_client(self.url, settings.server, timeout_seconds=30)
 
@@ -58,7 +60,8 @@ class ServerProcess(process.Held):
         """Starts it and returns once it listens; a model may not serve yet."""
         self._settings.home.mkdir(parents=True, exist_ok=True)
         with (self._settings.home / "server.log").open("ab") as log:
-            self._process = process.spawn([*process.PYTHON_MODULE, "services.server"], log, self._environment())
+            argv = [sys.executable, "-P", *self._arguments]
+            self._process = process.spawn(argv, log, self._environment())
         process.wait_ready(self._process, self._listens, START_SECONDS, f"the server (log in {self._settings.home})")
 
     def terminate(self) -> int:
@@ -67,6 +70,11 @@ class ServerProcess(process.Held):
         code = process.stop(self._process, PATIENCE_SECONDS)
         self._process = None
         return code
+
+    def ended(self) -> int:
+        """Its exit code, once it has ended by itself."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE_SECONDS)
 
     def get(self, path: str) -> httpx.Response:
         return self._client.get(path)

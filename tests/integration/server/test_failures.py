@@ -16,7 +16,7 @@ from deploy.local.mlflow_server import MlflowServer
 from services.server.champion import Champion
 from services.server.shelf import Shelf
 from shared.classifier.folders import UNFINISHED
-from shared.errors import RegistryUnavailableError
+from shared.errors import ExitCode, RegistryUnavailableError
 from shared.registry import Registry
 from shared.settings import Settings
 from tests.integration.server.stage import Gate, ServerProcess, Traffic, stream_settings
@@ -219,3 +219,42 @@ def test_what_a_full_disk_cut_off_is_gone_and_the_next_attempt_brings_it_whole(
 def models_of(shelf: Shelf, tmp_path: Path) -> list[str]:
     """Versions whose folders lie on the shelf; a half one would be there under another name."""
     return sorted(path.name.partition("-")[0] for path in (tmp_path / "bench" / "shelf").iterdir() if path.is_dir())
+
+
+# A GPU that breaks off, on whatever machine, while a request is computed.
+LOSES_ITS_GPU = """
+import os
+import runpy
+import threading
+from pathlib import Path
+
+import services
+import torch
+from shared.classifier.packed import PackedDistilBert
+
+computes, lost = PackedDistilBert.logits, Path(os.environ["TIDEMILL_HOME"], "lost")
+
+def logits(body, rows):
+    if lost.exists() and threading.current_thread().name.startswith("model"):
+        error = torch.AcceleratorError("CUDA error: unspecified launch failure")
+        error.error_code = 719
+        raise error
+    return computes(body, rows)
+
+PackedDistilBert.logits = logits
+runpy.run_module("services.server", run_name="__main__")
+"""
+
+
+def test_a_server_that_lost_its_gpu_says_ask_again_and_ends(settings: Settings, gate: Gate) -> None:
+    """It would fail for ever; whoever starts it again gives it a device that computes."""
+    with ServerProcess(settings, ("-c", LOSES_ITS_GPU)) as server:
+        champion = gate.promote(gate.register("positive"))
+        server.until(version=champion.version, phase="serving")
+        assert server.predict(text="fine").json()["predictions"][0]["label"] == "positive"
+        (settings.home / "lost").touch()
+        refused = server.predict(text="fine")
+        assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+        assert server.ended() == ExitCode.CRASHED
+    with ServerProcess(settings) as server:
+        server.until(version=champion.version, phase="serving")

@@ -101,7 +101,7 @@ def held(
 ) -> list[bool | None]:
     answered = Checked(9, failed, wrong, {str(n): 1 for n in range(versions)}, {}, 0.0)
     wait, memory = Waited(9, 9, 5, during, 5, 10), Memory(100, end, 90, peak, 1)
-    on_gpu = Memory(100, gpu_end, 90, 239, 1) if gpu_end else None
+    on_gpu = Memory(100, gpu_end, 90, peak, 1) if gpu_end else None
     return [claim.holds for claim in swap_claims(answered, wait, memory, 2, weights_mib=100, on_gpu=on_gpu)]
 
 
@@ -114,6 +114,7 @@ def test_each_claim_falls_with_what_it_is_about() -> None:
     assert held(peak=240) == [True, True, True, True, False]
     assert held(gpu_end=100) == [True] * 6
     assert held(gpu_end=111) == [True, True, True, True, False, True]
+    assert held(gpu_end=100, peak=240) == [True, True, True, True, True, False]
 
 
 def ended(code: str) -> "subprocess.Popen[bytes]":

@@ -22,7 +22,7 @@ from shared.classifier.planning import (
     texts_up_to,
 )
 from shared.classifier.predictor import Scores
-from shared.errors import ModelError
+from shared.errors import DeviceLostError, ModelError
 from shared.plan_settings import PlanSettings
 
 BOUNDS = PlanSettings()
@@ -46,12 +46,13 @@ class Contestant:
     clock: FakeClock
     seconds: float
     calls: list[int] = field(default_factory=list)
+    failure: Exception = field(default_factory=lambda: RuntimeError("no instructions for this"))
 
     def predict(self, texts: Sequence[str]) -> Scores:
         self.calls.append(len(texts))
         self.clock.now += self.seconds * len(texts)
         if self.seconds < 0:
-            raise RuntimeError("no instructions for this")
+            raise self.failure
         return scores([0.5] * len(texts))
 
 
@@ -80,6 +81,13 @@ def test_who_emulates_is_given_up_after_its_first_text() -> None:
 def test_who_fails_is_given_up_and_the_others_go_on() -> None:
     found, _ = race_of(exact=0.1, bf16=-1, int8=0.05)
     assert (found[BF16], found[INT8]) == (float("inf"), pytest.approx(0.15))
+
+
+def test_no_plan_is_blamed_for_a_lost_gpu() -> None:
+    clock, lost = FakeClock(), DeviceLostError("the GPU computes nothing more")
+    contestants = {EXACT: Contestant(clock, 0.1), BF16: Contestant(clock, -1, failure=lost)}
+    with pytest.raises(DeviceLostError):
+        race(contestants, EXACT, ["a"], BOUNDS, clock=clock)
 
 
 def test_who_lags_behind_the_fastest_is_timed_no_further() -> None:

@@ -11,7 +11,7 @@ from shared.classifier.calibration import head_of
 from shared.classifier.model import Classifier
 from shared.classifier.predictor import Scores
 from shared.classifier.probe import KNOWN_QUESTIONS, prove
-from shared.errors import ModelError
+from shared.errors import DeviceLostError, ModelError
 
 LABELS = ("negative", "positive")
 
@@ -27,6 +27,14 @@ class Answering:
     def predict(self, texts: Sequence[str]) -> Scores:
         self._calls += 1
         return Scores.from_probabilities(self.labels, self._answer(len(texts), self._calls))
+
+
+def test_a_model_is_not_blamed_for_a_lost_gpu() -> None:
+    def lose(texts: int, call: int) -> np.ndarray:
+        raise DeviceLostError("the GPU computes nothing more")
+
+    with pytest.raises(DeviceLostError):
+        prove(Answering(lose), LABELS)
 
 
 def test_a_sound_model_is_proven(tiny: Classifier) -> None:

@@ -1,7 +1,7 @@
 """All texts looked at in one call, as on a GPU: the answers are those of the model on a CPU.
 
-On a CPU the call, which only GPUs have, is replaced by one that looks at each text alone; all else is the same. Where
-there is a GPU, the same is asked of it.
+On a CPU the call, which only GPUs have, is replaced by one that looks at each text alone; all else is the same. What it
+gives is tried where there is a GPU, on which the same is asked.
 """
 
 from functools import partial
@@ -145,17 +145,39 @@ def test_on_cuda_a_model_is_packed_whether_read_or_in_memory(opinionated: Classi
 
 @GPU
 def test_on_cuda_nobody_does_int8(tiny_folder: Path) -> None:
-    with pytest.raises(ConfigurationError, match="int8 needs a CPU"):
+    with pytest.raises(ConfigurationError, match="int8 takes a DistilBERT, a CPU"):
         AnsweringClassifier.load(tiny_folder, "cuda", plan=Plan("torch", "int8", threads=1, token_budget=512))
 
 
 def test_a_lost_gpu_is_told_from_want_of_its_memory(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    answering = AnsweringClassifier.load(tiny_folder)
-    for raised, told in (
-        (torch.AcceleratorError("CUDA error: unspecified launch failure\nhints", 719), DeviceLostError),
-        (torch.OutOfMemoryError("CUDA out of memory"), torch.OutOfMemoryError),
-    ):
+    told: list[DeviceLostError] = []
+    answering = AnsweringClassifier.load(tiny_folder, lost=told.append)
+    for raised in (accelerator_error(2), torch.OutOfMemoryError("CUDA out of memory"), accelerator_error(719)):
         body = Mock(spec=PackedDistilBert, batches=lambda *args: [[0]], logits=Mock(side_effect=raised))
         monkeypatch.setattr(answering, "_body", body)
-        with pytest.raises(told):
+        with pytest.raises(DeviceLostError if raised.args == ("CUDA error 719",) else type(raised)):
             answering.predict(["fine"])
+    assert len(told) == 1
+    assert isinstance(told[0], DeviceLostError)
+
+
+def accelerator_error(code: int) -> torch.AcceleratorError:
+    """As torch raises it: with the code of the runtime."""
+    error = torch.AcceleratorError(f"CUDA error {code}")
+    error.error_code = code
+    return error
+
+
+def test_where_there_is_no_such_call_models_are_padded(monkeypatch: pytest.MonkeyPatch) -> None:
+    varlen.has_fused.cache_clear()
+    assert varlen.has_fused("cpu"), "replaced here by what looks at each text alone"
+    varlen.has_fused.cache_clear()
+    monkeypatch.undo()
+    assert not varlen.has_fused("cpu")
+
+
+def test_the_call_takes_the_arguments_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch knows without a GPU what it takes, and of what shape its answer is."""
+    monkeypatch.undo()
+    tokens, starts = torch.empty(20, 4, 16, device="meta"), torch.empty(4, dtype=torch.int32, device="meta")
+    assert varlen.fused(tokens[:3], tokens, tokens, starts, 1, starts, 9).shape == (3, 4, 16)

@@ -12,7 +12,7 @@ from services.evaluator.exam import CHALLENGER, Contender, Exam, Measured, Model
 from services.evaluator.scorer import examine
 from shared.classifier.answering import AnsweringClassifier
 from shared.classifier.predictor import Scores
-from shared.errors import ModelError, RegistryRefusedError
+from shared.errors import DeviceLostError, ModelError, RegistryRefusedError
 from shared.registry import Registry
 from shared.settings import Settings, load_settings
 from tests.unit.evaluator.builders import LABELS, exam
@@ -71,7 +71,13 @@ def outcome(folder: Path, failure: Exception | None = None, questions: Exam = EX
 
 
 @pytest.mark.parametrize(
-    "failure", [RegistryRefusedError("no right"), OSError("disk full"), sqlite3.OperationalError("locked")]
+    "failure",
+    [
+        RegistryRefusedError("no right"),
+        OSError("disk full"),
+        sqlite3.OperationalError("locked"),
+        DeviceLostError("the GPU computes nothing more"),
+    ],
 )
 def test_a_fault_outside_the_challenger_does_not_reject_it(tmp_path: Path, failure: Exception) -> None:
     assert outcome(tmp_path, failure) == Unavailable(str(failure))

@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry
 from services.server.batcher import Batcher, OverloadedError, TooLateError, UnfinishedError, estimated_tokens
 from services.server.slots import Slot
 from services.server.waiting import Flow
-from shared.errors import DeviceLostError
 from shared.metrics import ServerMetrics
 from tests.unit.server.fakes import FakeModel, slot
 
@@ -30,8 +29,6 @@ class Asked:
         self.batches.append((slot.card.version, list(texts)))
         self.entered.set()
         assert self.gate.wait(20)
-        if "shock" in texts:
-            raise DeviceLostError("the GPU computes nothing more")
         if "poison" in texts:
             raise ValueError("a text that the model fails on")
         return [f"{slot.card.version}:{text}" for text in texts]
@@ -284,24 +281,6 @@ def test_a_small_request_does_not_wait_for_a_large_one() -> None:
             ask.gate.set()
             await asyncio.gather(large, small)
         assert "small" in ask.batches[1][1]
-
-    run(story)
-
-
-def test_once_the_device_is_lost_all_who_wait_are_told_and_the_batcher_ends() -> None:
-    """Whoever runs it ends the process: another one may have the device."""
-
-    async def story() -> None:
-        ask, model = Asked(), slot()
-        async with running(ask) as batcher:
-            first = await busy(ask, batcher, model, ["shock"])
-            second = asyncio.create_task(batcher.submit(model, ["fine"], PATIENCE))
-            await asyncio.sleep(0)
-            ask.gate.set()
-            for asker in (first, second):
-                with pytest.raises(DeviceLostError):
-                    await asker
-        assert ask.batches == [("1", ["shock"])]
 
     run(story)
 

@@ -15,6 +15,7 @@ from services.server.slots import Challenger, Slot, Slots
 from services.server.stickiness import is_in_share
 from services.server.tally import Tally
 from shared.canary import Canary
+from shared.errors import DeviceLostError
 from shared.events import ServingRole
 from shared.metrics import ServerMetrics
 from shared.settings import load_settings
@@ -143,6 +144,19 @@ def test_where_the_canary_fails_the_champion_answers_the_same_request() -> None:
         assert (stage.tally.counts.failures, stage.failures()) == (1, 1)
         with pytest.raises(ValueError, match="a model that fails"):
             await stage.ask(INSIDE, "2")
+
+    told(Stage(), story)
+
+
+def test_a_canary_is_not_blamed_for_a_lost_gpu() -> None:
+    def lose(texts: Sequence[str]) -> None:
+        raise DeviceLostError("the GPU computes nothing more")
+
+    async def story(stage: Stage) -> None:
+        stage.model.before = lose
+        with pytest.raises(DeviceLostError):
+            await stage.ask(INSIDE)
+        assert (stage.tally.counts.failures, stage.failures()) == (0, None)
 
     told(Stage(), story)
 
