@@ -247,7 +247,7 @@ def draw(summaries: Sequence[Summary], file: Path) -> None:
         [f"{model}\n{texts} texts" for model, texts in groups],
     )
     axes.set_ylabel("texts for the same cost,\ntimes the pipeline's")
-    figure.legend(loc="outside upper center", ncols=len(names), fontsize=8)
+    figure.legend(loc="outside upper center", ncols=-(-len(names) // 2), fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(file, dpi=110)
 
