@@ -146,8 +146,7 @@ def contestants(files: Path, device: str, held: ExitStack) -> dict[str, Answer]:
 
 def by_plan(files: Path, device: str) -> dict[Plan, AnsweringClassifier]:
     """The model under every plan that this machine has instructions for."""
-    on_cpu = torch.device(device).type == "cpu"
-    can = {"fp32": True, "bf16": supports_bf16(device), "int8": on_cpu and has_int8()}
+    can = {"fp32": True, "bf16": supports_bf16(device), "int8": has_int8(device)}
     usual = usual_plan(tokens_in_bulk(device), device)
     plans = [plan for plan in candidates(usual, quantised=True) if can[plan.precision]]
     laid_out: dict[str, AnsweringClassifier] = {}

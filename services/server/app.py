@@ -251,12 +251,14 @@ class Server:
     def _batcher_ended(self, task: asyncio.Task[None]) -> None:
         """Without it every request would wait for its time limit; a restart is better."""
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.critical("batcher_crashed", error=repr(error))
-            self._code, self._http.should_exit = ExitCode.CRASHED, True
+            self._crash("batcher_crashed", error)
 
     def _device_lost(self, error: DeviceLostError) -> None:
         """Whatever it is asked from now on fails; another process may have the device."""
-        log.critical("device_lost", error=str(error))
+        self._crash("device_lost", error)
+
+    def _crash(self, event: str, error: BaseException) -> None:
+        log.critical(event, error=repr(error))
         self._code, self._http.should_exit = ExitCode.CRASHED, True
 
     def _announce(self, state: ServerState) -> None:

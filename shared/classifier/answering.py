@@ -185,5 +185,5 @@ def _is_packed_on(device: str) -> bool:
 
 
 def _refuse_int8(name: str, plan: Plan, device: str, *, is_packed: bool) -> None:
-    if plan.precision == "int8" and not (is_packed and torch.device(device).type == "cpu" and has_int8()):
+    if plan.precision == "int8" and not (is_packed and has_int8(device)):
         raise ConfigurationError(f"{name}: int8 takes a DistilBERT, a CPU, and a torch with oneDNN")

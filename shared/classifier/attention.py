@@ -1,7 +1,7 @@
 """Attention over texts of different lengths that lie one after the other, without padding."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, groupby
 from typing import Protocol, Self
 
@@ -31,23 +31,23 @@ class Layout:
     """Where texts lie that follow one another.
 
     Attributes:
-        groups: neighbours of one length. starts: (texts + 1,) int32, each text's first row and where the last one ends;
-            it lies where the tokens do.
+        groups: neighbours of one length. longest: tokens of the longest text.
+        starts: (texts + 1,) int32, each text's first row and where the last one ends; it lies where the tokens do.
     """
 
     groups: tuple[Group, ...]
+    longest: int
     starts: torch.Tensor
 
     @classmethod
     def of(cls, lengths: Sequence[int]) -> Self:
         """Of texts of so many tokens, on the CPU."""
         groups = tuple(Group(len(list(same)), length) for length, same in groupby(lengths))
-        return cls(groups, torch.tensor([0, *accumulate(lengths)], dtype=torch.int32))
+        return cls(groups, max(lengths), torch.tensor([0, *accumulate(lengths)], dtype=torch.int32))
 
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest text."""
-        return max(group.length for group in self.groups)
+    def on(self, device: torch.device | str) -> Self:
+        """The same beside tokens that lie there."""
+        return replace(self, starts=self.starts.to(device))
 
 
 class Look(Protocol):

@@ -29,7 +29,7 @@ def check_plan(plan: Plan, device: str) -> None:
         raise ConfigurationError(f"plan {plan.id}: {plan.threads} threads on {cpus} CPUs; ask for fewer, or for auto")
     if plan.precision == "bf16" and not supports_bf16(device):
         raise ConfigurationError(f"plan {plan.id}: {device} has no bf16 instructions; set auto or off")
-    if plan.precision == "int8" and not (torch.device(device).type == "cpu" and has_int8()):
+    if plan.precision == "int8" and not has_int8(device):
         raise ConfigurationError(f"plan {plan.id}: int8 takes a CPU, and a torch with oneDNN; set auto or off")
 
 

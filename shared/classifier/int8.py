@@ -37,9 +37,9 @@ _WHOLE = _Range(steps=255, middle=128)
 _REDUCED = _Range(steps=127, middle=0)
 
 
-def has_int8() -> bool:
-    """Whether this torch has the operators, under the names that we know."""
-    has_onednn = bool(getattr(torch._C, "_has_mkldnn", False))
+def has_int8(device: str = "cpu") -> bool:
+    """Whether it is a CPU, and this torch has the operators, under the names that we know."""
+    has_onednn = torch.device(device).type == "cpu" and bool(getattr(torch._C, "_has_mkldnn", False))
     return has_onednn and all(hasattr(torch.ops.onednn, name) for name in (_PREPACK, _MULTIPLY))
 
 

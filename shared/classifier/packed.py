@@ -5,7 +5,7 @@ GPU over all texts; the last layer, of which the head reads the first token only
 answers is what the model would, to rounding.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -135,17 +135,16 @@ class _Pack:
         """Args: rows: token ids. exactly: nothing is filled up."""
         order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         rows = [rows[row] for row in order]
-        lengths = np.fromiter(map(len, rows), np.int64, len(rows))
-        first = np.cumsum(lengths) - lengths
-        total = int(lengths.sum())
+        lengths = list(map(len, rows))
+        layout = Layout.of(lengths)
+        *starts, total = layout.starts.tolist()
         tokens, texts = (total, len(rows)) if exactly else (rounded_tokens(total), rounded_texts(len(rows)))
         ids = np.zeros(tokens, np.int64)
         positions = np.zeros_like(ids)
         ids[:total] = np.fromiter(chain.from_iterable(rows), np.int64, total)
-        positions[:total] = np.arange(total) - np.repeat(first, lengths)
-        first = np.pad(first, (0, texts - len(rows)))
-        back = np.argsort(np.array(order))
-        return cls(Layout.of(lengths.tolist()), *map(torch.from_numpy, (ids, positions, first, back)))
+        positions[:total] = np.arange(total) - np.repeat(starts, lengths)
+        first = np.pad(starts, (0, texts - len(rows)))
+        return cls(layout, *map(torch.from_numpy, (ids, positions, first, np.argsort(order))))
 
     def on(self, device: torch.device) -> "_Pack":
         """The same there, in one transfer."""
@@ -154,7 +153,7 @@ class _Pack:
         parts = (self.layout.starts, self.ids, self.positions, self.first, self.back)
         there = torch.cat([part.int() for part in parts]).to(device)
         starts, *others = torch.split(there, [len(part) for part in parts])
-        return _Pack(Layout(self.layout.groups, starts), *others)
+        return _Pack(replace(self.layout, starts=starts), *others)
 
 
 def rounded_tokens(total: int) -> int:
@@ -195,9 +194,8 @@ class PackedDistilBert:
         weight, rough = own.weight, precision == "int8"
         self._alone_up_to = INTEGERS_ALONE_UP_TO if rough else 0
         linear = int8_linear if rough else answering_linear
-        attention: Look = Attention(own.heads, rough=rough and supports_bf16("cpu"))
-        if self._varlen:
-            attention = VarlenAttention(own.heads)
+        by_length = Attention(own.heads, rough=rough and supports_bf16("cpu"))
+        attention: Look = VarlenAttention(own.heads) if self._varlen else by_length
         self._words = weight(f"{BODY}embeddings.word_embeddings.weight").clone()
         self._places = weight(f"{BODY}embeddings.position_embeddings.weight").clone()
         self._norm = _Norm.of(weight, f"{BODY}embeddings.LayerNorm")

@@ -43,16 +43,14 @@ def alone(
     queries: torch.Tensor,
     keys: torch.Tensor,
     values: torch.Tensor,
-    asking: torch.Tensor,
-    most_asking: int,
-    asked: torch.Tensor,
-    most_asked: int,
+    asking: Layout,
+    asked: Layout,
 ) -> torch.Tensor:
     """What `fused` says that it does."""
     found = torch.empty_like(queries)
-    assert (most_asking, most_asked) == (asking.diff().max(), asked.diff().max())
-    for text in range(len(asking) - 1):
-        own, others = (slice(*places[text : text + 2].tolist()) for places in (asking, asked))
+    assert (asking.longest, asked.longest) == (asking.starts.diff().max(), asked.starts.diff().max())
+    for text in range(len(asking.starts) - 1):
+        own, others = (slice(*layout.starts[text : text + 2].tolist()) for layout in (asking, asked))
         by_head = (each.transpose(0, 1) for each in (queries[own], keys[others], values[others]))
         found[own] = torch.nn.functional.scaled_dot_product_attention(*by_head).transpose(0, 1)
     return found
@@ -110,8 +108,7 @@ def test_an_embedding_is_the_mean_over_the_texts_tokens(opinionated: Classifier,
 def test_every_token_takes_what_it_does_by_length(device: str) -> None:
     torch.manual_seed(0)
     layout, looks = Layout.of(LENGTHS), torch.randn(sum(LENGTHS), 3 * 64)
-    there = Layout(layout.groups, layout.starts.to(device))
-    found = VarlenAttention(heads=4)(looks.to(device), there).cpu()
+    found = VarlenAttention(heads=4)(looks.to(device), layout.on(device)).cpu()
     torch.testing.assert_close(found, Attention(heads=4)(looks, layout), atol=1e-4, rtol=1e-4)
 
 
@@ -122,8 +119,7 @@ def test_first_tokens_take_what_they_do_by_length(device: str) -> None:
     key, value, bias = torch.randn(64, 64), torch.randn(64, 64), torch.randn(64)
     expected = FirstTokenAttention.of(key, value, bias, heads=4)(queries, tokens, layout)
     first = FirstTokenVarlen.of(key.to(device), value.to(device), bias.to(device), heads=4)
-    there = Layout(layout.groups, layout.starts.to(device))
-    found = first(queries.to(device), tokens.to(device), there).cpu()
+    found = first(queries.to(device), tokens.to(device), layout.on(device)).cpu()
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
 
 
@@ -179,5 +175,6 @@ def test_where_there_is_no_such_call_models_are_padded(monkeypatch: pytest.Monke
 def test_the_call_takes_the_arguments_that_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch knows without a GPU what it takes, and of what shape its answer is."""
     monkeypatch.undo()
-    tokens, starts = torch.empty(20, 4, 16, device="meta"), torch.empty(4, dtype=torch.int32, device="meta")
-    assert varlen.fused(tokens[:3], tokens, tokens, starts, 1, starts, 9).shape == (3, 4, 16)
+    tokens = torch.empty(20, 4, 16, device="meta")
+    asking, asked = (Layout.of(lengths).on("meta") for lengths in ([1, 1, 1], [9, 7, 4]))
+    assert varlen.fused(tokens[:3], tokens, tokens, asking, asked).shape == (3, 4, 16)
